@@ -1,0 +1,276 @@
+package imapwire
+
+import (
+	"io"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Decoder reads the responses of an IMAP server. It is not safe for concurrent
+// use. Between responses, and after Release, it holds a few bytes only.
+type Decoder struct {
+	// UTF8 says that UTF8=ACCEPT or IMAP4rev2 is enabled, so mailbox names are
+	// not in modified UTF-7 (RFC 6855 section 3, RFC 9051 section 5.1).
+	UTF8 bool
+	// DecodeText turns header text with RFC 2047 words, or in no known charset,
+	// into UTF-8. It must not fail. If nil, DecodeText is used.
+	DecodeText func(raw string) string
+
+	src    io.Reader
+	limits Limits
+	err    error // final
+
+	buf   *buffer // nil while there is nothing to read
+	r, w  int     // the unread part of buf.window
+	first [64]byte
+
+	pos   int64 // stream offset of the window's start
+	start int64 // offset of the response's start, moved on by streamed bytes
+
+	inLine   bool     // the response's line end has not been read
+	literal  *Literal // the literal whose bytes come next
+	name     string   // the response being read
+	depth    int      // lists open
+	elements int      // list members so far in this response
+}
+
+// NewDecoder returns a Decoder of what r delivers.
+func NewDecoder(r io.Reader, limits Limits) *Decoder {
+	return &Decoder{src: r, limits: limits.withDefaults()}
+}
+
+// Reset makes the Decoder read from r, as after STARTTLS and COMPRESS. What is
+// buffered is dropped: see Buffered and TakeBuffered.
+func (d *Decoder) Reset(r io.Reader) {
+	d.src = r
+	d.err = nil
+	d.r = d.w
+	d.inLine, d.literal = false, nil
+}
+
+// Err returns the error that ended the stream, or nil as long as Next can go on.
+func (d *Decoder) Err() error { return d.err }
+
+func (d *Decoder) syntaxError(want string) error {
+	if d.err != nil {
+		return d.err
+	}
+	got := ""
+	if c, err := d.peek(); err != nil {
+		return err
+	} else if c == '\r' || c == '\n' {
+		got = "the line's end"
+	} else {
+		got = strconv.QuoteRuneToASCII(rune(c))
+	}
+	return &SyntaxError{Response: d.name, Want: want, Got: got}
+}
+
+func (d *Decoder) limitError(limit string, max int64) error {
+	return &LimitError{Response: d.name, Limit: limit, Max: max}
+}
+
+// peek returns the next byte without consuming it.
+func (d *Decoder) peek() (byte, error) {
+	if d.r == d.w {
+		if err := d.fill(); err != nil {
+			return 0, err
+		}
+	}
+	return d.buf.window[d.r], nil
+}
+
+// next skips spaces and returns the byte at which the next token starts. One
+// space is due between tokens, none after "(" and before ")"; servers send two
+// and none.
+func (d *Decoder) next() (byte, error) {
+	if d.literal != nil {
+		return 0, errLiteralOpen
+	}
+	for {
+		c, err := d.peek()
+		if err != nil || (c != ' ' && c != '\t') {
+			return c, err
+		}
+		d.r++
+	}
+}
+
+// accept consumes the next token if it is the single byte want.
+func (d *Decoder) accept(want byte) (bool, error) {
+	c, err := d.next()
+	if err != nil || c != want {
+		return false, err
+	}
+	d.r++
+	return true, nil
+}
+
+func (d *Decoder) expect(want byte) error {
+	ok, err := d.accept(want)
+	if err == nil && !ok {
+		err = d.syntaxError(strconv.QuoteRuneToASCII(rune(want)))
+	}
+	return err
+}
+
+// span consumes bytes as long as they are of the class and returns them. They
+// are valid until the next read.
+func (d *Decoder) span(class func(byte) bool) ([]byte, error) {
+	if d.r == d.w {
+		if err := d.fill(); err != nil {
+			return nil, err
+		}
+	}
+	d.buf.scratch = d.buf.scratch[:0]
+	for {
+		i := d.r
+		for i < d.w && class(d.buf.window[i]) {
+			i++
+		}
+		chunk := d.buf.window[d.r:i]
+		d.r = i
+		if i < d.w && len(d.buf.scratch) == 0 {
+			return d.bounded(chunk)
+		}
+		d.buf.scratch = append(d.buf.scratch, chunk...)
+		if i < d.w {
+			return d.bounded(d.buf.scratch)
+		}
+		if _, err := d.bounded(d.buf.scratch); err != nil {
+			return nil, err
+		}
+		if err := d.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (d *Decoder) bounded(b []byte) ([]byte, error) {
+	if int64(len(b)) > d.limits.String {
+		return nil, d.limitError("String", d.limits.String)
+	}
+	return b, nil
+}
+
+// isAtomByte is laxer than ATOM-CHAR: flags and labels with brackets, braces,
+// wildcards and raw 8-bit names are seen, and only what delimits tokens ends one.
+func isAtomByte(c byte) bool {
+	return c > ' ' && c != '(' && c != ')' && c != '"' && c != 0x7f
+}
+
+// atomBytes reads an atom. The bytes are valid until the next read.
+func (d *Decoder) atomBytes() ([]byte, error) {
+	if _, err := d.next(); err != nil {
+		return nil, err
+	}
+	b, err := d.span(isAtomByte)
+	if err == nil && len(b) == 0 {
+		err = d.syntaxError("an atom")
+	}
+	return b, err
+}
+
+// Atom reads an atom.
+func (d *Decoder) Atom() (string, error) {
+	b, err := d.atomBytes()
+	return intern(b), err
+}
+
+// AString reads an atom, a quoted string or a literal.
+func (d *Decoder) AString() (string, error) {
+	b, _, err := d.stringBytes()
+	return intern(b), err
+}
+
+// NString reads a string that may be NIL, which it returns as ok = false. An
+// atom in its place is taken for the string that the server forgot to quote.
+func (d *Decoder) NString() (s string, ok bool, err error) {
+	b, isAtom, err := d.stringBytes()
+	if err != nil || isAtom && isNIL(b) {
+		return "", false, err
+	}
+	return intern(b), true, nil
+}
+
+func isNIL(b []byte) bool { return len(b) == 3 && strings.EqualFold(string(b), "NIL") }
+
+// stringBytes reads a string in any of its forms. The bytes are valid until the
+// next read.
+func (d *Decoder) stringBytes() (b []byte, isAtom bool, err error) {
+	c, err := d.next()
+	if err != nil {
+		return nil, false, err
+	}
+	switch {
+	case c == '"':
+		b, err = d.quotedBytes()
+		return b, false, err
+	case c == '{' || c == '~':
+		isLiteral, err := d.openLiteral()
+		if err != nil {
+			return nil, false, err
+		}
+		if isLiteral {
+			b, err = d.literalBytes()
+			return b, false, err
+		}
+	}
+	b, err = d.atomBytes()
+	return b, true, err
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// number reads digits, saturating at the largest uint64. A number in quotes is
+// taken too.
+func (d *Decoder) number() (uint64, error) {
+	quoted, err := d.accept('"')
+	if err != nil {
+		return 0, err
+	}
+	n, digits, err := d.digits()
+	if err == nil && digits == 0 {
+		err = d.syntaxError("a number")
+	}
+	if err == nil && quoted {
+		err = d.expect('"')
+	}
+	return n, err
+}
+
+// digits reads any number of digits from where the Decoder stands.
+func (d *Decoder) digits() (n uint64, count int, err error) {
+	for {
+		c, err := d.peek()
+		if err != nil || !isDigit(c) {
+			return n, count, err
+		}
+		d.r++
+		count++
+		v := uint64(c - '0')
+		if n > (math.MaxUint64-v)/10 {
+			n = math.MaxUint64
+		} else {
+			n = n*10 + v
+		}
+	}
+}
+
+// Number64 reads a number. One above 2^63-1 becomes that, for 63 bits is what
+// RFC 9051 gives the largest of its numbers.
+func (d *Decoder) Number64() (int64, error) {
+	n, err := d.number()
+	return int64(min(n, math.MaxInt64)), err
+}
+
+// Number reads a number of 32 bits; a larger one is a SyntaxError, since
+// message numbers and UIDs cannot be rounded.
+func (d *Decoder) Number() (uint32, error) {
+	n, err := d.number()
+	if err == nil && n > math.MaxUint32 {
+		err = &SyntaxError{Response: d.name, Want: "a number of 32 bits", Got: strconv.FormatUint(n, 10)}
+	}
+	return uint32(n), err
+}

@@ -1,0 +1,73 @@
+package imapwire
+
+func isQuotedByte(c byte) bool { return c != '"' && c != '\\' && c != '\r' && c != '\n' }
+
+// closesQuoted reports whether a quote before c ends its string.
+func closesQuoted(c byte) bool {
+	switch c {
+	case ' ', '\t', ')', ']', '>', '\r', '\n':
+		return true
+	}
+	return false
+}
+
+// quotedBytes reads a quoted string, from its opening quote on. The bytes are
+// valid until the next read.
+//
+// A quote that the server failed to escape is told from the closing one by what
+// follows it: the closing one stands before a space, a closing bracket or the
+// line's end. Likewise a backslash before anything but a quote or a backslash
+// is taken for one that should have been doubled.
+func (d *Decoder) quotedBytes() ([]byte, error) {
+	d.r++
+	d.buf.scratch = d.buf.scratch[:0]
+	for {
+		if d.r == d.w {
+			if err := d.fill(); err != nil {
+				return nil, err
+			}
+		}
+		i := d.r
+		for i < d.w && isQuotedByte(d.buf.window[i]) {
+			i++
+		}
+		run := d.buf.window[d.r:i]
+		d.r = i
+		if i+1 < d.w && len(d.buf.scratch) == 0 && d.buf.window[i] == '"' && closesQuoted(d.buf.window[i+1]) {
+			d.r++
+			return d.bounded(run) // all of it in the window: no copy
+		}
+		d.buf.scratch = append(d.buf.scratch, run...)
+		if _, err := d.bounded(d.buf.scratch); err != nil {
+			return nil, err
+		}
+		if i == d.w {
+			continue
+		}
+		if closed, err := d.quotedSpecial(); err != nil || closed {
+			return d.buf.scratch, err
+		}
+	}
+}
+
+// quotedSpecial reads a quote, a backslash or a line's end within a quoted string.
+func (d *Decoder) quotedSpecial() (closed bool, err error) {
+	c := d.buf.window[d.r]
+	if c == '\r' || c == '\n' {
+		return false, d.syntaxError("a closing quote")
+	}
+	d.r++
+	after, err := d.peek()
+	if err != nil {
+		return false, err
+	}
+	if c == '"' && closesQuoted(after) {
+		return true, nil
+	}
+	if c == '\\' && (after == '"' || after == '\\') {
+		d.r++
+		c = after
+	}
+	d.buf.scratch = append(d.buf.scratch, c)
+	return false, nil
+}
