@@ -1,0 +1,191 @@
+package dovecottest
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/template"
+)
+
+//go:embed conf/*.tmpl
+var templates embed.FS
+
+var configTemplates = template.Must(template.ParseFS(templates, "conf/*.tmpl"))
+
+// config is what a configuration template is filled with.
+type config struct {
+	settings
+	Dir           string
+	Root          bool
+	Owner         owner
+	Password      string
+	Port, TLSPort int
+	SpecialUse    []specialUse
+}
+
+type specialUse struct{ Name, Attr string }
+
+var specialUses = []specialUse{
+	{"Archive", `\Archive`},
+	{"Drafts", `\Drafts`},
+	{"Junk", `\Junk`},
+	{"Sent", `\Sent`},
+	{"Trash", `\Trash`},
+}
+
+// write fills the template of the installed version into dovecot.conf.
+func (c config) write(dialect string) error {
+	f, err := os.OpenFile(filepath.Join(c.Dir, "dovecot.conf"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	if err := configTemplates.ExecuteTemplate(f, "dovecot-"+dialect+".conf.tmpl", c); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// An installation is a Dovecot found on this machine.
+type installation struct {
+	dovecot, doveadm string
+	dialect          string // of the configuration: "2.3" or "2.4"
+}
+
+// findInstallation looks for Dovecot in PATH and where the systems put it: an
+// ordinary user's PATH often lacks the sbin directories.
+func findInstallation(ctx context.Context) (installation, error) {
+	dovecot, err := findProgram("dovecot")
+	if err != nil {
+		return installation{}, err
+	}
+	doveadm, err := findProgram("doveadm")
+	if err != nil {
+		return installation{}, err
+	}
+	out, err := exec.CommandContext(ctx, dovecot, "--version").Output()
+	if err != nil {
+		return installation{}, fmt.Errorf("ask %s for its version: %w", dovecot, err)
+	}
+	version := strings.TrimSpace(string(out))
+	for _, dialect := range []string{"2.3", "2.4"} {
+		if strings.HasPrefix(version, dialect+".") {
+			return installation{dovecot: dovecot, doveadm: doveadm, dialect: dialect}, nil
+		}
+	}
+	return installation{}, fmt.Errorf("the tests can configure Dovecot 2.3 and 2.4; %s is version %s", dovecot, version)
+}
+
+func findProgram(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	for _, dir := range []string{"/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin", "/opt/homebrew/bin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not installed: the tests need Dovecot's IMAP server (Debian, Ubuntu: apt-get install dovecot-imapd; Fedora: dnf install dovecot; macOS: brew install dovecot)", name)
+}
+
+// An owner says as whom Dovecot's processes run. Empty names leave Dovecot's
+// defaults.
+type owner struct {
+	Internal, InternalGroup, Login string
+	MailUID, MailGID               string
+}
+
+// findOwner gives mail to nobody when run as root, because Dovecot refuses to
+// serve mail as root, and everything to the present user otherwise.
+func findOwner() (owner, error) {
+	if os.Geteuid() != 0 {
+		return ordinaryOwner()
+	}
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		return owner{}, err
+	}
+	o := owner{MailUID: nobody.Uid, MailGID: nobody.Gid}
+	_, errInternal := user.Lookup("dovecot")
+	_, errLogin := user.Lookup("dovenull")
+	if errInternal == nil && errLogin == nil {
+		return o, nil
+	}
+	group, err := user.LookupGroupId(nobody.Gid)
+	if err != nil {
+		return owner{}, err
+	}
+	o.Internal, o.InternalGroup, o.Login = nobody.Username, group.Name, nobody.Username
+	return o, nil
+}
+
+func ordinaryOwner() (owner, error) {
+	me, err := user.Current()
+	if err != nil {
+		return owner{}, err
+	}
+	group, err := user.LookupGroupId(me.Gid)
+	if err != nil {
+		return owner{}, err
+	}
+	return owner{
+		Internal:      me.Username,
+		InternalGroup: group.Name,
+		Login:         me.Username,
+		MailUID:       me.Uid,
+		MailGID:       me.Gid,
+	}, nil
+}
+
+// makeDir makes the server's directory. Its path is short because Dovecot puts
+// Unix sockets into it, whose paths may not exceed some 100 bytes, and others
+// may enter it because Dovecot's processes run as several users.
+func makeDir(o owner) (dir string, err error) {
+	parent := os.TempDir()
+	if len(parent) > 40 {
+		parent = "/tmp"
+	}
+	dir, err = os.MkdirTemp(parent, "dovecot")
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(dir)
+		}
+	}()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	mail := filepath.Join(dir, "mail")
+	if err := os.Mkdir(mail, 0o700); err != nil {
+		return "", err
+	}
+	if os.Geteuid() != 0 {
+		return dir, nil
+	}
+	uid, err := strconv.Atoi(o.MailUID)
+	if err != nil {
+		return "", err
+	}
+	gid, err := strconv.Atoi(o.MailGID)
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Chown(mail, uid, gid)
+}
+
+// randomPort proposes a port below the range from which systems give out
+// ephemeral ports, so that it is still free when a stopped server comes back.
+// Dovecot cannot say which port it got, so asking it for port 0 is no way.
+func randomPort() int {
+	const low, high = 20000, 32000
+	return low + rand.IntN(high-low)
+}
