@@ -56,7 +56,7 @@ func (c config) write(dialect string) error {
 // An installation is a Dovecot found on this machine.
 type installation struct {
 	dovecot, doveadm string
-	dialect          string // of the configuration: "2.3" or "2.4"
+	dialect          string // of the configuration, named after the version that began it
 }
 
 // findInstallation looks for Dovecot in PATH and where the systems put it: an
@@ -75,12 +75,12 @@ func findInstallation(ctx context.Context) (installation, error) {
 		return installation{}, fmt.Errorf("ask %s for its version: %w", dovecot, err)
 	}
 	version := strings.TrimSpace(string(out))
-	for _, dialect := range []string{"2.3", "2.4"} {
+	for _, dialect := range []string{"2.3"} {
 		if strings.HasPrefix(version, dialect+".") {
 			return installation{dovecot: dovecot, doveadm: doveadm, dialect: dialect}, nil
 		}
 	}
-	return installation{}, fmt.Errorf("the tests can configure Dovecot 2.3 and 2.4; %s is version %s", dovecot, version)
+	return installation{}, fmt.Errorf("the tests can configure Dovecot 2.3 only; %s is version %s", dovecot, version)
 }
 
 func findProgram(name string) (string, error) {

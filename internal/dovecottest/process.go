@@ -18,7 +18,8 @@ import (
 
 const (
 	startTimeout = 30 * time.Second
-	stopTimeout  = 10 * time.Second
+	stopGrace    = 200 * time.Millisecond
+	cleanTimeout = 10 * time.Second
 	pollInterval = 5 * time.Millisecond
 )
 
@@ -38,14 +39,17 @@ type process struct {
 // files.
 const wardenScript = `trap '' INT TERM
 read -r _ && exit
-kill -TERM "$1"
-n=0
-while kill -0 "$1" && [ $n -lt 100 ]; do n=$((n+1)); sleep 0.1; done
+kill -TERM "-$1"
+sleep 0.5
+kill -KILL "-$1"
+sleep 0.5
 rm -rf "$2"`
 
 // startProcess runs Dovecot in the foreground, as a child that can be waited
-// for. Neither child may hold the test binary's output open: go test waits for
-// whoever does.
+// for. Neither child may hold the test binary's output open, because go test
+// waits for whoever does. Both lead process groups of their own: Dovecot so that
+// its processes can be ended together, the warden so that it survives what ends
+// the test binary's group.
 func startProcess(dovecot, dir string) (*process, error) {
 	p := &process{ended: make(chan struct{})}
 	p.master = exec.Command(dovecot, "-F", "-c", filepath.Join(dir, "dovecot.conf"))
@@ -57,6 +61,7 @@ func startProcess(dovecot, dir string) (*process, error) {
 	}
 	defer log.Close()
 	p.master.Stderr = log
+	p.master.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.master.Start(); err != nil {
 		return nil, err
 	}
@@ -66,6 +71,7 @@ func startProcess(dovecot, dir string) (*process, error) {
 	}()
 
 	p.warden = exec.Command("/bin/sh", "-c", wardenScript, "warden", strconv.Itoa(p.master.Process.Pid), dir)
+	p.warden.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := p.warden.StdinPipe()
 	if err == nil {
 		err = p.warden.Start()
@@ -85,16 +91,20 @@ func (p *process) stop() {
 	p.stopMaster()
 }
 
+// stopMaster tells all of Dovecot's processes to end, not only the master: the
+// master would pass it on to some of them, and wait seconds for the rest. What
+// is left after a moment, such as the master in one of its naps, is killed.
 func (p *process) stopMaster() {
-	_ = p.master.Process.Signal(syscall.SIGTERM)
-	timer := time.NewTimer(stopTimeout)
+	group := -p.master.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM)
+	timer := time.NewTimer(stopGrace)
 	defer timer.Stop()
 	select {
 	case <-p.ended:
 	case <-timer.C:
-		_ = p.master.Process.Kill()
-		<-p.ended
 	}
+	_ = syscall.Kill(group, syscall.SIGKILL)
+	<-p.ended
 }
 
 // waitUntilReady waits until the server greets, or fails when it has ended.
@@ -141,7 +151,7 @@ func greets(ctx context.Context, addr string) error {
 // removeDir removes the server's files. The sessions of a server that was told
 // to stop may live on for a moment and write into the directory meanwhile.
 func removeDir(dir string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), cleanTimeout)
 	defer cancel()
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
