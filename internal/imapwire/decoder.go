@@ -224,20 +224,27 @@ func (d *Decoder) stringBytes() (b []byte, isAtom bool, err error) {
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // number reads digits, saturating at the largest uint64. A number in quotes is
-// taken too.
+// taken too; one with letters behind it is none.
 func (d *Decoder) number() (uint64, error) {
 	quoted, err := d.accept('"')
 	if err != nil {
 		return 0, err
 	}
 	n, digits, err := d.digits()
-	if err == nil && digits == 0 {
-		err = d.syntaxError("a number")
+	if err != nil {
+		return 0, err
 	}
-	if err == nil && quoted {
-		err = d.expect('"')
+	c, err := d.peek()
+	if err != nil {
+		return 0, err
 	}
-	return n, err
+	if digits == 0 || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' {
+		return 0, d.syntaxError("a number")
+	}
+	if quoted {
+		return n, d.expect('"')
+	}
+	return n, nil
 }
 
 // digits reads any number of digits from where the Decoder stands.
@@ -270,7 +277,7 @@ func (d *Decoder) Number64() (int64, error) {
 func (d *Decoder) Number() (uint32, error) {
 	n, err := d.number()
 	if err == nil && n > math.MaxUint32 {
-		err = &SyntaxError{Response: d.name, Want: "a number of 32 bits", Got: strconv.FormatUint(n, 10)}
+		return 0, &SyntaxError{Response: d.name, Want: "a number of 32 bits", Got: strconv.FormatUint(n, 10)}
 	}
 	return uint32(n), err
 }

@@ -33,22 +33,54 @@ func legacySection(name string) imap.FetchItemBodySection {
 
 // section reads an item with a section in brackets, and its value.
 func (f *fetchReader) section(name string) error {
+	name = strings.TrimSuffix(name, ".PEEK") // an echo of the request
+	switch name {
+	case "BODY", "BINARY", "BINARY.SIZE":
+	default:
+		return f.d.skipSection()
+	}
 	spec, err := f.d.sectionSpec()
 	if err != nil {
 		return err
 	}
-	switch name {
-	case "BODY", "BODY.PEEK", "BINARY", "BINARY.PEEK":
-		name, _ = strings.CutSuffix(name, ".PEEK") // an echo of the request
-		return f.contents(&BodySection{Name: name, Section: spec})
-	case "BINARY.SIZE":
+	if name == "BINARY.SIZE" {
 		n, err := f.d.size()
 		if err == nil && len(f.data.BinarySizes) < f.d.limits.Elements {
 			f.data.BinarySizes = append(f.data.BinarySizes, BinarySize{Part: spec.Part, Size: n})
 		}
 		return err
 	}
-	return f.d.SkipValue()
+	return f.contents(&BodySection{Name: name, Section: spec})
+}
+
+// skipSection skips a section of an item that is not known, and its value.
+func (d *Decoder) skipSection() error {
+	if err := d.expect('['); err != nil {
+		return err
+	}
+	for {
+		c, err := d.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case c == ']':
+			d.r++
+			if _, err := d.partial(); err != nil {
+				return err
+			}
+			return d.SkipValue()
+		case isSpecByte(c) && c != '{':
+			_, err = d.span(isSpecByte)
+		case c == ')':
+			err = d.syntaxError("a closing bracket")
+		default:
+			err = d.SkipValue()
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // contents hands out the value of a body section.
