@@ -1,0 +1,255 @@
+// Package natsd embeds a NATS server with JetStream, the one service that
+// Postern stands on, so that a single process needs nothing else.
+//
+// The server keeps its streams under a data directory that one process at a
+// time may use, listens on loopback only, asks every client for credentials,
+// has no monitoring port, and syncs each write before it is acknowledged.
+package natsd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/postern-mail/postern/internal/secret"
+)
+
+const (
+	// maxPayload bounds one message. An event with its envelope takes tens of
+	// kilobytes; the largest record is a folder's set of known UIDs, which
+	// stays ranges and reaches megabytes only in a badly fragmented mailbox.
+	// Above 8 MiB nats-server itself advises against it.
+	maxPayload = 8 << 20
+	// maxConnections is far more than the gateway's own connections and the
+	// consumers of a single host, and below the usual 1,024 open files.
+	maxConnections = 512
+	// maxMemoryStore bounds what may be kept in memory instead of on disk. All
+	// of Postern's streams are on disk; only short-lived consumers keep their
+	// little state here. The server's own default is 75% of the machine.
+	maxMemoryStore = 64 << 20
+	// writeDeadline is how long a client may leave its socket full before the
+	// server drops it, so that a stuck consumer holds at most maxPending.
+	writeDeadline = 10 * time.Second
+	maxPending    = 4 * maxPayload
+)
+
+// Config says where the server keeps its data and where it listens.
+type Config struct {
+	// DataDir is made with mode 0700 when it is not there.
+	DataDir string
+	// Addr is HOST:PORT for NATS clients; port 0 takes a free one. HOST must be
+	// a loopback address or "localhost" unless AllowRemote is set.
+	Addr string
+	// AllowRemote permits an Addr that other machines can reach. Credentials
+	// and events then cross the network in clear, so something around the
+	// server, such as a private network, must protect them.
+	AllowRemote bool
+	// MaxStore bounds the bytes that all streams together take on disk; 0 means
+	// three quarters of the free space.
+	MaxStore int64
+	// Logger gets the server's messages; nil means none.
+	Logger *slog.Logger
+}
+
+// Server is a running embedded server.
+type Server struct {
+	nats    *server.Server
+	dir     *dataDir
+	login   credentials
+	addr    string
+	logger  *slog.Logger
+	log     *serverLog
+	stopped chan struct{} // closed when Shutdown has finished
+	stop    func()        // begins the shutdown; further calls do nothing
+}
+
+// Start starts the server and returns once it serves with all its streams
+// recovered. It fails with [*InUseError] when another process uses the data
+// directory, and with [*ListenError] when the address cannot be listened on.
+func Start(ctx context.Context, config Config) (*Server, error) {
+	host, port, err := parseAddr(config.Addr, config.AllowRemote)
+	if err != nil {
+		return nil, err
+	}
+	logger := config.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	dir, err := openDataDir(config.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir, logger: logger, log: &serverLog{logger: logger}, stopped: make(chan struct{})}
+	if err := s.start(ctx, host, port, config.MaxStore); err != nil {
+		return nil, errors.Join(err, dir.close())
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context, host string, port int, maxStore int64) error {
+	// Looked at first because recovering large streams takes a while, and the
+	// server itself reports the clash only after that.
+	if err := probeListen(ctx, host, port); err != nil {
+		return err
+	}
+	login, err := s.dir.credentials()
+	if err != nil {
+		return err
+	}
+	hash, err := login.hash()
+	if err != nil {
+		return err
+	}
+	s.login = login
+	if s.nats, err = server.NewServer(options(s.dir.path, host, port, maxStore, login.user, hash)); err != nil {
+		return fmt.Errorf("configure the embedded NATS server: %w", err)
+	}
+	s.nats.SetLoggerV2(s.log, false, false, false)
+	s.stop = sync.OnceFunc(func() { go s.shutdown() })
+	err = s.run(ctx)
+	if err == nil {
+		s.addr = clientAddr(s.nats.Addr())
+		err = s.dir.writeURL(login.url(s.addr))
+	}
+	if err != nil {
+		s.nats.Shutdown()
+		s.nats.WaitForShutdown()
+	}
+	return err
+}
+
+// run starts the NATS server and waits until it serves, fails or ctx ends.
+func (s *Server) run(ctx context.Context) error {
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		// Start returns once the streams are recovered and the listener is up,
+		// or after it has told the logger why it gave up.
+		s.nats.Start()
+	}()
+	select {
+	case <-started:
+	case <-ctx.Done():
+		s.nats.Shutdown()
+		<-started
+		return fmt.Errorf("start the embedded NATS server: %w", ctx.Err())
+	}
+	if reason := s.log.fatal(); reason != "" {
+		return fmt.Errorf("start the embedded NATS server in %s: %s", s.dir.path, reason)
+	}
+	if s.nats.Addr() == nil || !s.nats.JetStreamEnabled() {
+		return fmt.Errorf("start the embedded NATS server in %s: it does not serve", s.dir.path)
+	}
+	return nil
+}
+
+// options is all that the embedded server is configured with; what is not
+// named, such as monitoring, clustering, profiling and WebSocket, stays off.
+func options(dir, host string, port int, maxStore int64, user, passwordHash string) *server.Options {
+	return &server.Options{
+		ServerName: "postern",
+		Host:       host,
+		Port:       port,
+		Users:      []*server.User{{Username: user, Password: passwordHash}},
+		// The process handles signals; the server must not exit by itself.
+		NoSigs: true,
+
+		JetStream:              true,
+		StoreDir:               dir,
+		JetStreamMaxStore:      maxStore,
+		JetStreamMaxMemory:     maxMemoryStore,
+		DisableJetStreamBanner: true,
+		// What the API has acknowledged survives a power cut.
+		SyncAlways: true,
+
+		MaxPayload:    maxPayload,
+		MaxPending:    maxPending,
+		MaxConn:       maxConnections,
+		WriteDeadline: writeDeadline,
+	}
+}
+
+// URL is how NATS clients reach the server, with its credentials:
+// nats://user:password@host:port. The file nats-url in the data directory
+// holds the same.
+func (s *Server) URL() secret.String { return secret.New(s.login.url(s.addr)) }
+
+// Addr is the HOST:PORT that clients connect to.
+func (s *Server) Addr() string { return s.addr }
+
+// Check reports whether the server still stores messages. After a write that
+// failed, for example because the disk was full, a stream takes no more until
+// the next start, and publishers only see time-outs.
+func (s *Server) Check() error {
+	if !s.nats.Running() {
+		return errors.New("the embedded NATS server has stopped")
+	}
+	if failure := s.log.writeFailure(); failure != "" {
+		return fmt.Errorf("the embedded NATS server cannot store in %s: %s: free space there and restart", s.dir.path, failure)
+	}
+	if !s.nats.JetStreamEnabled() {
+		return fmt.Errorf("the embedded NATS server has turned storage off in %s, as it does when the disk is full: "+
+			"free space there and restart", s.dir.path)
+	}
+	return nil
+}
+
+// Connect opens a connection to the server from within the process. It
+// reconnects for as long as the server runs; the caller closes it.
+func (s *Server) Connect(ctx context.Context) (*nats.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	timeout := nats.DefaultTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	conn, err := nats.Connect("",
+		nats.InProcessServer(s.nats),
+		nats.UserInfo(s.login.user, s.login.password.Reveal()),
+		nats.Name("postern"),
+		nats.Timeout(timeout),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(100*time.Millisecond),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			s.logger.Warn("NATS connection", "subject", subject, "error", err)
+		}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the embedded NATS server: %w", err)
+	}
+	return conn, nil
+}
+
+// Shutdown closes all client connections, writes what is buffered, and gives
+// the data directory free. When ctx ends first, Shutdown returns its error and
+// the shutdown goes on; it may be called again to wait further.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop()
+	select {
+	case <-s.stopped:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("shut down the embedded NATS server: %w", ctx.Err())
+	}
+}
+
+// shutdown runs in a goroutine of its own and ends when all is closed.
+func (s *Server) shutdown() {
+	defer close(s.stopped)
+	s.nats.Shutdown()
+	s.nats.WaitForShutdown()
+	if err := s.dir.close(); err != nil {
+		s.logger.Warn("release the data directory", "error", err)
+	}
+}
