@@ -136,8 +136,9 @@ type Message struct {
 	// mail. The server's own id (RFC 8474, Gmail) where it has one, otherwise a
 	// keyed fingerprint.
 	EmailId string `protobuf:"bytes,22,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
-	// What is wrong with the message and how it was read all the same.
-	Defects []*Defect `protobuf:"bytes,23,rep,name=defects,proto3" json:"defects,omitempty"`
+	// In which ways the message breaks the rules and was read all the same, such
+	// as `HEADER_GARBAGE` or `CHARSET_UNKNOWN`. Empty for nearly all mail.
+	Defects []string `protobuf:"bytes,23,rep,name=defects,proto3" json:"defects,omitempty"`
 	// Stands for the flags as they are.
 	Etag          string `protobuf:"bytes,24,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -328,7 +329,7 @@ func (x *Message) GetEmailId() string {
 	return ""
 }
 
-func (x *Message) GetDefects() []*Defect {
+func (x *Message) GetDefects() []string {
 	if x != nil {
 		return x.Defects
 	}
@@ -621,76 +622,12 @@ func (x *Header) GetValue() string {
 	return ""
 }
 
-// Something wrong with a message.
-type Defect struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// In which part, counted as IMAP does. Empty where it is the message itself.
-	Part string `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
-	// What kind it is, in lower_snake_case: `header_garbage`, `charset_unknown`.
-	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// What was found and done about it, for a person to read.
-	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Defect) Reset() {
-	*x = Defect{}
-	mi := &file_postern_v1_message_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Defect) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Defect) ProtoMessage() {}
-
-func (x *Defect) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_message_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Defect.ProtoReflect.Descriptor instead.
-func (*Defect) Descriptor() ([]byte, []int) {
-	return file_postern_v1_message_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *Defect) GetPart() string {
-	if x != nil {
-		return x.Part
-	}
-	return ""
-}
-
-func (x *Defect) GetKind() string {
-	if x != nil {
-		return x.Kind
-	}
-	return ""
-}
-
-func (x *Defect) GetDetail() string {
-	if x != nil {
-		return x.Detail
-	}
-	return ""
-}
-
 var File_postern_v1_message_proto protoreflect.FileDescriptor
 
 const file_postern_v1_message_proto_rawDesc = "" +
 	"\n" +
 	"\x18postern/v1/message.proto\x12\n" +
-	"postern.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\t\n" +
+	"postern.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\b\n" +
 	"\aMessage\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
 	"\x06folder\x18\x02 \x01(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
@@ -718,8 +655,8 @@ const file_postern_v1_message_proto_rawDesc = "" +
 	"\x04body\x18\x13 \x01(\v2\x10.postern.v1.BodyB\x04\xe2A\x01\x03R\x04body\x12>\n" +
 	"\vattachments\x18\x14 \x03(\v2\x16.postern.v1.AttachmentB\x04\xe2A\x01\x03R\vattachments\x122\n" +
 	"\aheaders\x18\x15 \x03(\v2\x12.postern.v1.HeaderB\x04\xe2A\x01\x03R\aheaders\x12\x1f\n" +
-	"\bemail_id\x18\x16 \x01(\tB\x04\xe2A\x01\x03R\aemailId\x122\n" +
-	"\adefects\x18\x17 \x03(\v2\x12.postern.v1.DefectB\x04\xe2A\x01\x03R\adefects\x12\x18\n" +
+	"\bemail_id\x18\x16 \x01(\tB\x04\xe2A\x01\x03R\aemailId\x12\x1e\n" +
+	"\adefects\x18\x17 \x03(\tB\x04\xe2A\x01\x03R\adefects\x12\x18\n" +
 	"\x04etag\x18\x18 \x01(\tB\x04\xe2A\x01\x03R\x04etag\"A\n" +
 	"\x04View\x12\x14\n" +
 	"\x10VIEW_UNSPECIFIED\x10\x00\x12\v\n" +
@@ -748,11 +685,7 @@ const file_postern_v1_message_proto_rawDesc = "" +
 	"attachment\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"H\n" +
-	"\x06Defect\x12\x12\n" +
-	"\x04part\x18\x01 \x01(\tR\x04part\x12\x12\n" +
-	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detailB:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
+	"\x05value\x18\x02 \x01(\tR\x05valueB:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
 
 var (
 	file_postern_v1_message_proto_rawDescOnce sync.Once
@@ -767,7 +700,7 @@ func file_postern_v1_message_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_postern_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_postern_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_postern_v1_message_proto_goTypes = []any{
 	(Message_View)(0),             // 0: postern.v1.Message.View
 	(*Message)(nil),               // 1: postern.v1.Message
@@ -775,12 +708,11 @@ var file_postern_v1_message_proto_goTypes = []any{
 	(*Body)(nil),                  // 3: postern.v1.Body
 	(*Attachment)(nil),            // 4: postern.v1.Attachment
 	(*Header)(nil),                // 5: postern.v1.Header
-	(*Defect)(nil),                // 6: postern.v1.Defect
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_postern_v1_message_proto_depIdxs = []int32{
-	7,  // 0: postern.v1.Message.internal_date:type_name -> google.protobuf.Timestamp
-	7,  // 1: postern.v1.Message.date:type_name -> google.protobuf.Timestamp
+	6,  // 0: postern.v1.Message.internal_date:type_name -> google.protobuf.Timestamp
+	6,  // 1: postern.v1.Message.date:type_name -> google.protobuf.Timestamp
 	2,  // 2: postern.v1.Message.from:type_name -> postern.v1.Address
 	2,  // 3: postern.v1.Message.sender:type_name -> postern.v1.Address
 	2,  // 4: postern.v1.Message.to:type_name -> postern.v1.Address
@@ -790,12 +722,11 @@ var file_postern_v1_message_proto_depIdxs = []int32{
 	3,  // 8: postern.v1.Message.body:type_name -> postern.v1.Body
 	4,  // 9: postern.v1.Message.attachments:type_name -> postern.v1.Attachment
 	5,  // 10: postern.v1.Message.headers:type_name -> postern.v1.Header
-	6,  // 11: postern.v1.Message.defects:type_name -> postern.v1.Defect
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_message_proto_init() }
@@ -809,7 +740,7 @@ func file_postern_v1_message_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_message_proto_rawDesc), len(file_postern_v1_message_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
