@@ -33,6 +33,7 @@ type Decoder struct {
 	name     string   // the response being read
 	depth    int      // lists open
 	elements int      // list members so far in this response
+	doubt    doubt    // what was odd about the strings of this item
 }
 
 // NewDecoder returns a Decoder of what r delivers.
@@ -218,7 +219,25 @@ func (d *Decoder) stringBytes() (b []byte, isAtom bool, err error) {
 		}
 	}
 	b, err = d.atomBytes()
+	if err == nil && !isNIL(b) {
+		d.doubt.bare = true
+	}
 	return b, true, err
+}
+
+// doubt gathers what is odd about strings. A quote whose meaning was guessed,
+// or a word without quotes, each have been seen by themselves. Both in one item
+// mean that quotes were guessed wrong and strings came apart.
+type doubt struct {
+	quote bool // a quote that was not escaped
+	bare  bool // an atom in place of a string
+}
+
+func (d *Decoder) doubtful() error {
+	if d.doubt.quote && d.doubt.bare {
+		return &SyntaxError{Response: d.name, Want: "quotes in strings to be escaped"}
+	}
+	return nil
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

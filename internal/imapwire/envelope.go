@@ -10,17 +10,15 @@ import (
 
 // envelope reads an ENVELOPE (RFC 9051 section 7.5.2), or nil for NIL. Fields
 // may be missing at its end, and a field may be of the wrong shape: it is then
-// empty. A date or a word that cannot be decoded is no reason to fail.
+// empty. A date or a word that cannot be decoded is no reason to fail. Fields
+// that do not belong there are: strings with stray quotes have come apart.
 func (d *Decoder) envelope() (*imap.Envelope, error) {
 	c, err := d.next()
 	if err != nil {
 		return nil, err
 	}
 	if c != '(' {
-		if _, isAtom, err := d.stringBytes(); err != nil || isAtom {
-			return nil, err
-		}
-		return nil, nil
+		return nil, d.emptyField()
 	}
 	if err := d.openList(); err != nil {
 		return nil, err
@@ -66,7 +64,16 @@ func (d *Decoder) envelopeField(e *imap.Envelope, i int) (err error) {
 			e.MessageID = ids[0]
 		}
 	default:
-		err = d.SkipValue()
+		err = d.syntaxError("the end of the envelope")
+	}
+	return err
+}
+
+// emptyField reads NIL or "" in place of a list.
+func (d *Decoder) emptyField() error {
+	s, _, err := d.NString()
+	if err == nil && s != "" {
+		err = &SyntaxError{Response: d.name, Want: "a list", Got: "a string"}
 	}
 	return err
 }
@@ -92,8 +99,7 @@ func (d *Decoder) addresses() ([]imap.Address, error) {
 		return nil, err
 	}
 	if c != '(' {
-		_, _, err := d.stringBytes()
-		return nil, err
+		return nil, d.emptyField()
 	}
 	if err := d.openList(); err != nil {
 		return nil, err
@@ -111,7 +117,7 @@ func (d *Decoder) addresses() ([]imap.Address, error) {
 			if err != nil {
 				return err
 			}
-			return d.SkipValue()
+			return d.emptyField()
 		}
 		if err := d.openList(); err != nil {
 			return err
@@ -140,6 +146,8 @@ func (d *Decoder) addressFields() (a imap.Address, err error) {
 			a.Mailbox = validText(s)
 		case 3:
 			a.Host = validText(s)
+		case 4:
+			return a, d.syntaxError("the end of the address")
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (f *fetchReader) item() (done bool, err error) {
 	if closed, err := d.closeList(); err != nil || closed {
 		return closed, err
 	}
-	d.elements = 0 // each item has the limit for itself
+	d.elements, d.doubt = 0, doubt{} // each item stands for itself
 	base := d.depth
 	b, err := d.span(isItemNameByte)
 	if err != nil {
@@ -127,7 +127,22 @@ func (f *fetchReader) item() (done bool, err error) {
 	if err = f.value(name); err == nil || f.bodyErr != nil {
 		return false, f.bodyErr
 	}
+	f.drop(name)
 	return f.broken(name, err, base)
+}
+
+// drop removes what was read of a value that turned out to be broken.
+func (f *fetchReader) drop(name string) {
+	switch name {
+	case "FLAGS":
+		f.data.Flags = nil
+	case "ENVELOPE":
+		f.data.Envelope = nil
+	case "BODY", "BODYSTRUCTURE":
+		f.data.BodyStructure = nil
+	case "X-GM-LABELS":
+		f.data.GmailLabels = nil
+	}
 }
 
 // broken notes a broken item and skips what is left of its value.
@@ -178,7 +193,7 @@ func (f *fetchReader) value(name string) (err error) {
 	}
 	switch name {
 	case "UID":
-		m.UID, err = d.uid()
+		err = f.uid()
 	case "FLAGS":
 		m.Flags, err = d.flagList()
 	case "INTERNALDATE":
@@ -186,9 +201,13 @@ func (f *fetchReader) value(name string) (err error) {
 	case "RFC822.SIZE":
 		m.Size, err = d.size()
 	case "ENVELOPE":
-		m.Envelope, err = d.envelope()
+		if m.Envelope, err = d.envelope(); err == nil {
+			err = d.doubtful()
+		}
 	case "BODY", "BODYSTRUCTURE":
-		m.BodyStructure, err = d.bodyStructure()
+		if m.BodyStructure, err = d.bodyStructure(); err == nil {
+			err = d.doubtful()
+		}
 	case "RFC822", "RFC822.HEADER", "RFC822.TEXT":
 		err = f.contents(&BodySection{Name: name, Section: legacySection(name)})
 	case "MODSEQ":
@@ -223,12 +242,19 @@ func (f *fetchReader) identity(name string) (err error) {
 	return err
 }
 
-func (d *Decoder) uid() (imap.UID, error) {
-	n, err := d.Number()
-	if err == nil && n == 0 {
-		err = &SyntaxError{Response: d.name, Want: "a UID", Got: "0"}
+// uid reads the UID. A second, other one means that something in between came
+// apart, and which of them is right cannot be known.
+func (f *fetchReader) uid() error {
+	n, err := f.d.Number()
+	if err != nil {
+		return err
 	}
-	return imap.UID(n), err
+	if uid := imap.UID(n); uid == 0 || f.data.UID != 0 && f.data.UID != uid {
+		f.data.UID = 0
+		return &SyntaxError{Response: f.d.name, Want: "one UID", Got: "zero or two"}
+	}
+	f.data.UID = imap.UID(n)
+	return nil
 }
 
 // size reads a number of bytes or lines. Servers send "-1" for unknown.

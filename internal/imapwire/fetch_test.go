@@ -105,6 +105,8 @@ func TestFetch(t *testing.T) {
 
 		{"broken UID", "(UID 12x FLAGS () MODSEQ (5))", FetchData{Flags: []imap.Flag{}, ModSeq: 5}, nil, []string{"UID"}},
 		{"UID zero", "(UID 0 MODSEQ (5))", FetchData{ModSeq: 5}, nil, []string{"UID"}},
+		{"UID twice", "(UID 4 UID 4)", FetchData{UID: 4}, nil, nil},
+		{"two UIDs", "(UID 4 UID 5 MODSEQ (5))", FetchData{ModSeq: 5}, nil, []string{"UID"}},
 		{"UID too large", "(UID 4294967296 MODSEQ (5))", FetchData{ModSeq: 5}, nil, []string{"UID"}},
 		{"UID a list", "(UID (1 (2)) MODSEQ (5))", FetchData{ModSeq: 5}, nil, []string{"UID"}},
 		{"date a list", "(INTERNALDATE (UID 3) UID 4)", FetchData{UID: 4}, nil, []string{"INTERNALDATE"}},
@@ -113,7 +115,7 @@ func TestFetch(t *testing.T) {
 		{"envelope broken", `(ENVELOPE ("a" "b" ((NIL NIL {3}` + "\nxyz" + ` "h") x "stray" UID 1`, FetchData{}, nil, []string{"ENVELOPE"}},
 		{"stray quote", `(UID 4 ENVELOPE (NIL "a" b" NIL) FLAGS ())`, FetchData{UID: 4}, nil, []string{"ENVELOPE"}},
 		{"stray values", `(UID 4 "x" (y) MODSEQ (5))`, FetchData{UID: 4, ModSeq: 5}, nil, []string{"", ""}},
-		{"line ends early", "(UID 4 FLAGS (a", FetchData{UID: 4, Flags: []imap.Flag{"a"}}, nil, []string{"FLAGS"}},
+		{"line ends early", "(UID 4 FLAGS (a", FetchData{UID: 4}, nil, []string{"FLAGS"}},
 		{"list never closed", "(UID 4", FetchData{UID: 4}, nil, []string{""}},
 		{"bad section", "(BODY[1.2 {3}\nabc UID 4)", FetchData{UID: 4}, nil, []string{"BODY"}},
 	}

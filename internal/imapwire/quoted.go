@@ -17,7 +17,8 @@ func closesQuoted(c byte) bool {
 // A quote that the server failed to escape is told from the closing one by what
 // follows it: the closing one stands before a space, a closing bracket or the
 // line's end. Likewise a backslash before anything but a quote or a backslash
-// is taken for one that should have been doubled.
+// is taken for one that should have been doubled. See doubt for when this goes
+// wrong.
 func (d *Decoder) quotedBytes() ([]byte, error) {
 	d.r++
 	d.buf.scratch = d.buf.scratch[:0]
@@ -63,6 +64,9 @@ func (d *Decoder) quotedSpecial() (closed bool, err error) {
 	}
 	if c == '"' && closesQuoted(after) {
 		return true, nil
+	}
+	if c == '"' {
+		d.doubt.quote = true
 	}
 	if c == '\\' && (after == '"' || after == '\\') {
 		d.r++
