@@ -67,7 +67,7 @@ func TestEnvelope(t *testing.T) {
 				if diff := cmp.Diff(tc.want, got.Envelope); diff != "" {
 					t.Errorf("envelope (-want +got):\n%s", diff)
 				}
-				if broken := strings.HasPrefix(tc.name, "broken"); broken != got.IsBroken("ENVELOPE") {
+				if broken := strings.HasPrefix(tc.name, "broken:"); broken != got.IsBroken("ENVELOPE") {
 					t.Errorf("Broken = %v", got.Broken)
 				} else if !broken && got.UID != 5 {
 					t.Errorf("UID = %d, Broken = %v", got.UID, got.Broken)
