@@ -4,89 +4,92 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/google/go-cmp/cmp"
 
+	"github.com/postern-mail/postern/internal/imapwire"
 	"github.com/postern-mail/postern/internal/query"
 )
 
-func day(s string) time.Time {
-	t, err := time.Parse("2006-01-02", s)
-	if err != nil {
-		panic(err)
-	}
-	return t
-}
+// gmail is a server with everything that a filter can use.
+var gmail = imap.CapSet{"X-GM-EXT-1": {}, imap.CapObjectID: {}}
 
-func header(pairs ...string) []imap.SearchCriteriaHeaderField {
-	var list []imap.SearchCriteriaHeaderField
-	for i := 0; i < len(pairs); i += 2 {
-		list = append(list, imap.SearchCriteriaHeaderField{Key: pairs[i], Value: pairs[i+1]})
+// search is the text of the SEARCH that a filter becomes.
+func search(t *testing.T, filter string, caps imap.CapSet) string {
+	t.Helper()
+	e, err := query.Parse(filter)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return list
+	criteria, err := query.Criteria(e, caps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var encoder imapwire.Encoder
+	segments, err := encoder.SearchCriteria(criteria).Segments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, s := range segments {
+		if _, err := s.WriteTo(&b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
 }
 
 func TestCriteria(t *testing.T) {
 	t.Parallel()
-	a, b, c := imap.SearchCriteria{Text: []string{"a"}}, imap.SearchCriteria{Text: []string{"b"}}, imap.SearchCriteria{Text: []string{"c"}}
-	tests := []struct {
-		name, filter string
-		want         imap.SearchCriteria
-	}{
-		{"nothing", "  ", imap.SearchCriteria{}},
-		{"bare word", "invoice", imap.SearchCriteria{Text: []string{"invoice"}}},
-		{"the documented one", `from:ann subject:"invoice" after:2026-01-01 is:unread size>1000000 text:"foo"`, imap.SearchCriteria{
-			Header: header("From", "ann", "Subject", "invoice"), Since: day("2026-01-01"),
-			NotFlag: []imap.Flag{imap.FlagSeen}, Larger: 1000000, Text: []string{"foo"},
-		}},
-		{"field forms and space", `subject : "a b" AND body:'c "d"'`, imap.SearchCriteria{Header: header("Subject", "a b"), Body: []string{`c "d"`}}},
-		{"or binds tighter than and", "a b OR c", imap.SearchCriteria{Text: []string{"a"}, Or: [][2]imap.SearchCriteria{{b, c}}}},
-		{"brackets", "(a b) OR c", imap.SearchCriteria{Or: [][2]imap.SearchCriteria{{{Text: []string{"a", "b"}}, c}}}},
-		{"or of three", "a OR b OR c", imap.SearchCriteria{Or: [][2]imap.SearchCriteria{{a, {Or: [][2]imap.SearchCriteria{{b, c}}}}}}},
-		{"not", "NOT a -b", imap.SearchCriteria{Not: []imap.SearchCriteria{a, b}}},
-		{"not of a bracket", "-(a OR b)", imap.SearchCriteria{Not: []imap.SearchCriteria{{Or: [][2]imap.SearchCriteria{{a, b}}}}}},
-		{"field before a bracket", "from:(ann OR bob)", imap.SearchCriteria{Or: [][2]imap.SearchCriteria{
-			{{Header: header("From", "ann")}, {Header: header("From", "bob")}},
-		}}},
-		{"not within such a bracket", "to:(ann -bob)", imap.SearchCriteria{
-			Header: header("To", "ann"), Not: []imap.SearchCriteria{{Header: header("To", "bob")}},
-		}},
-		{"dash and apostrophe in words", "to-do it's", imap.SearchCriteria{Text: []string{"to-do", "it's"}}},
-		{"colon in a value", "subject:re:foo", imap.SearchCriteria{Header: header("Subject", "re:foo")}},
-		{"escapes", `subject:"a\"b\\c"`, imap.SearchCriteria{Header: header("Subject", `a"b\c`)}},
-		{"no way out of a string", `from:") UID 1:*"`, imap.SearchCriteria{Header: header("From", ") UID 1:*")}},
-		{"keywords in lower case are words", "a or b", imap.SearchCriteria{Text: []string{"a", "or", "b"}}},
-		{"any header", "header.List-Id:go", imap.SearchCriteria{Header: header("List-Id", "go")}},
-		{"flags", `is:flagged keyword:$Forwarded flag:\Draft flag!=$Junk`, imap.SearchCriteria{
-			Flag: []imap.Flag{imap.FlagFlagged, "$Forwarded", imap.FlagDraft}, NotFlag: []imap.Flag{"$Junk"},
-		}},
-		{"days", "after:2026-01-01 after:2026-02-01 before:2026/03/01", imap.SearchCriteria{Since: day("2026-02-01"), Before: day("2026-03-01")}},
-		{"one day", "on:2026-02-28", imap.SearchCriteria{Since: day("2026-02-28"), Before: day("2026-03-01")}},
-		{"date header", "date>2026-02-28 date<=2026-03-05", imap.SearchCriteria{SentSince: day("2026-03-01"), SentBefore: day("2026-03-06")}},
-		{"another day", "internal_date!=2026-02-01", imap.SearchCriteria{Or: [][2]imap.SearchCriteria{
-			{{Before: day("2026-02-01")}, {Since: day("2026-02-02")}},
-		}}},
-		{"sizes", "size>=100 size<=1K", imap.SearchCriteria{Larger: 99, Smaller: 1025}},
-		{"size bounds do not undo each other", "smaller:5M larger:1M size<9M", imap.SearchCriteria{Larger: 1 << 20, Smaller: 5 << 20}},
+	tests := []struct{ name, filter, want string }{
+		{"nothing", "  ", `ALL`},
+		{"bare word", "invoice", `TEXT "invoice"`},
+		{"the documented one", `from:ann subject:"invoice" after:2026-01-01 is:unread size>1000000 text:"foo"`,
+			`SINCE 1-Jan-2026 FROM "ann" SUBJECT "invoice" TEXT "foo" UNSEEN LARGER 1000000`},
+		{"field forms and space", `subject : "a b" AND body:'c "d"'`, `SUBJECT "a b" BODY "c \"d\""`},
+		{"or binds tighter than and", "a b OR c", `TEXT "a" OR (TEXT "b") (TEXT "c")`},
+		{"brackets", "(a b) OR c", `OR (TEXT "a" TEXT "b") (TEXT "c")`},
+		{"or of four", "a OR b OR c OR d", `OR (OR (TEXT "a") (TEXT "b")) (OR (TEXT "c") (TEXT "d"))`},
+		{"not", "NOT a -b", `NOT (TEXT "a") NOT (TEXT "b")`},
+		{"not of a bracket", "-(a OR b)", `NOT (OR (TEXT "a") (TEXT "b"))`},
+		{"field before a bracket", "from:(ann OR bob)", `OR (FROM "ann") (FROM "bob")`},
+		{"not within such a bracket", "to:(ann -bob)", `TO "ann" NOT (TO "bob")`},
+		{"dash and apostrophe in words", "to-do it's", `TEXT "to-do" TEXT "it's"`},
+		{"colon in a value", "subject:re:foo", `SUBJECT "re:foo"`},
+		{"escapes", `subject:"a\"b\\c"`, `SUBJECT "a\"b\\c"`},
+		{"no way out of a string", `from:") UID 1:*"`, `FROM ") UID 1:*"`},
+		{"keywords in lower case are words", "a or b", `TEXT "a" TEXT "or" TEXT "b"`},
+		{"any header", "header.List-Id:go", `HEADER "List-Id" "go"`},
+		{"flags", `is:flagged keyword:$Forwarded flag:\draft flag!=$Junk`, `FLAGGED KEYWORD $Forwarded DRAFT UNKEYWORD $Junk`},
+		{"days", "after:2026-01-01 after:2026-02-01 before:2026/03/01", `SINCE 1-Feb-2026 BEFORE 1-Mar-2026`},
+		{"one day", "on:2026-02-28", `SINCE 28-Feb-2026 BEFORE 1-Mar-2026`},
+		{"date header", "date>2026-02-28 date<=2026-03-05", `SENTSINCE 1-Mar-2026 SENTBEFORE 6-Mar-2026`},
+		{"another day", "internal_date!=2026-02-01", `OR (BEFORE 1-Feb-2026) (SINCE 2-Feb-2026)`},
+		{"sizes", "size>=100 size<=1K", `LARGER 99 SMALLER 1025`},
+		{"size bounds do not undo each other", "smaller:5M larger:1M size<9M", `LARGER 1048576 SMALLER 5242880`},
+		{"another size", "size!=10", `NOT (LARGER 9 SMALLER 11)`},
+		{"gmail", `gmail_raw:"in:x" has:attachment label:work email_id:F1`, `EMAILID F1 X-GM-RAW "in:x" X-GM-RAW "has:attachment" X-GM-LABELS "work"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := query.Parse(tt.filter)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := query.Criteria(e)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(&tt.want, got); diff != "" {
-				t.Errorf("%s: -want +got\n%s", tt.filter, diff)
+			if got := search(t, tt.filter, gmail); got != tt.want {
+				t.Errorf("%s\n got %s\nwant %s", tt.filter, got, tt.want)
 			}
 		})
 	}
+}
+
+// A filter that is as large and as deep as any may be still becomes a search
+// that the wire takes.
+func TestLargest(t *testing.T) {
+	t.Parallel()
+	search(t, strings.TrimSuffix(strings.Repeat("a OR ", 100), " OR "), nil)
+	nested := "a"
+	for range 10 {
+		nested = "-(" + strings.Repeat("b OR ", 9) + nested + ")"
+	}
+	search(t, nested, nil)
 }
 
 func TestRefused(t *testing.T) {
@@ -122,7 +125,8 @@ func TestRefused(t *testing.T) {
 		"header with a colon":   {`header."a:b":c`, 12, false},
 		"order of text":         {"subject>a", 0, false},
 		"empty text":            {`subject:""`, 0, false},
-		"deep":                  {strings.Repeat("(", 50) + "a" + strings.Repeat(")", 50), 21, false},
+		"deep":                  {strings.Repeat("(", 50) + "a" + strings.Repeat(")", 50), 11, false},
+		"unknown system flag":   {`flag:\Foo`, 0, false},
 		"many":                  {strings.Repeat("a ", 200), 200, false},
 		"exclamation mark":      {"a ! b", 2, false},
 		"attachment":            {"a has:attachment", 2, true},
@@ -137,7 +141,7 @@ func TestRefused(t *testing.T) {
 			t.Parallel()
 			e, err := query.Parse(tt.filter)
 			if err == nil {
-				_, err = query.Criteria(e)
+				_, err = query.Criteria(e, nil)
 			}
 			var syntax *query.SyntaxError
 			var unsupported *query.UnsupportedError
@@ -167,7 +171,7 @@ func FuzzCriteria(f *testing.F) {
 	f.Fuzz(func(t *testing.T, filter string) {
 		e, err := query.Parse(filter)
 		if err == nil {
-			_, err = query.Criteria(e)
+			_, err = query.Criteria(e, nil)
 		}
 		var syntax *query.SyntaxError
 		var unsupported *query.UnsupportedError

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emersion/go-imap/v2"
+	"github.com/postern-mail/postern/internal/imapwire"
 )
 
 // addDate narrows by day. SINCE takes the day in, BEFORE leaves it out; so do
 // after and before.
-func addDate(c *imap.SearchCriteria, t Term, field string) error {
+func addDate(c *imapwire.SearchCriteria, t Term, field string) error {
 	day, err := parseDay(t)
 	if err != nil {
 		return err
@@ -39,22 +39,22 @@ func addDate(c *imap.SearchCriteria, t Term, field string) error {
 	case "=", ":":
 		since, before = day, next
 	case "!=":
-		c.Or = append(c.Or, [2]imap.SearchCriteria{dates(field, time.Time{}, day), dates(field, next, time.Time{})})
+		c.Or = append(c.Or, [2]imapwire.SearchCriteria{dates(field, time.Time{}, day), dates(field, next, time.Time{})})
 		return nil
 	}
 	narrowDates(c, field, since, before)
 	return nil
 }
 
-func dates(field string, since, before time.Time) imap.SearchCriteria {
-	var c imap.SearchCriteria
+func dates(field string, since, before time.Time) imapwire.SearchCriteria {
+	var c imapwire.SearchCriteria
 	narrowDates(&c, field, since, before)
 	return c
 }
 
 // narrowDates intersects with what is there: the later SINCE, the earlier
 // BEFORE. Only the field "date" is about the Date header.
-func narrowDates(c *imap.SearchCriteria, field string, since, before time.Time) {
+func narrowDates(c *imapwire.SearchCriteria, field string, since, before time.Time) {
 	from, to := &c.Since, &c.Before
 	if field == "date" {
 		from, to = &c.SentSince, &c.SentBefore
@@ -81,7 +81,7 @@ func parseDay(t Term) (time.Time, error) {
 }
 
 // addSize narrows by size: LARGER and SMALLER leave the bound itself out.
-func addSize(c *imap.SearchCriteria, t Term, field string) error {
+func addSize(c *imapwire.SearchCriteria, t Term, field string) error {
 	n, err := parseSize(t)
 	if err != nil {
 		return err
@@ -105,13 +105,15 @@ func addSize(c *imap.SearchCriteria, t Term, field string) error {
 	case "=", ":":
 		narrowSize(c, n-1, n+1)
 	case "!=":
-		c.Not = append(c.Not, imap.SearchCriteria{Larger: n - 1, Smaller: n + 1})
+		var same imapwire.SearchCriteria
+		narrowSize(&same, n-1, n+1)
+		c.Not = append(c.Not, same)
 	}
 	return nil
 }
 
 // narrowSize intersects; 0 is no bound.
-func narrowSize(c *imap.SearchCriteria, larger, smaller int64) {
+func narrowSize(c *imapwire.SearchCriteria, larger, smaller int64) {
 	c.Larger = max(c.Larger, larger)
 	if smaller > 0 && (c.Smaller == 0 || smaller < c.Smaller) {
 		c.Smaller = smaller
