@@ -1,0 +1,137 @@
+package message
+
+import "strings"
+
+// SelectBodies finds the parts that a person reads: the text/plain one and the
+// text/html one. Either may be nil.
+func SelectBodies(root *Part) (text, html *Part) {
+	if root == nil {
+		return nil, nil
+	}
+	switch {
+	case root.Type == "multipart/alternative":
+		// RFC 2046 section 5.1.4: the last form is the best one.
+		for i := len(root.Children) - 1; i >= 0; i-- {
+			t, h := SelectBodies(root.Children[i])
+			if text == nil {
+				text = t
+			}
+			if html == nil {
+				html = h
+			}
+		}
+		return text, html
+	case root.Type == "multipart/related":
+		return SelectBodies(root.relatedRoot())
+	case root.Type == "multipart/encrypted", root.Type == "multipart/digest":
+		return nil, nil
+	case root.IsMultipart():
+		// Mixed, signed, report and unknown ones (RFC 2046 section 5.1.7):
+		// the first part with something to read is the body.
+		for _, c := range root.Children {
+			if text, html = SelectBodies(c); text != nil || html != nil {
+				return text, html
+			}
+		}
+	case root.readable() && root.Type == "text/plain":
+		return root, nil
+	case root.readable() && root.Type == "text/html":
+		return nil, root
+	}
+	return nil, nil
+}
+
+// readable: text that is to be shown rather than saved.
+func (p *Part) readable() bool {
+	return p.Disposition != DispositionAttachment && (p.Filename == "" || p.Disposition == DispositionInline)
+}
+
+// relatedRoot is the part that the others of a multipart/related serve (RFC
+// 2387 section 3.2).
+func (p *Part) relatedRoot() *Part {
+	if start := strings.Trim(p.Params["start"], "<> "); start != "" {
+		for _, c := range p.Children {
+			if c.ContentID == start {
+				return c
+			}
+		}
+	}
+	if len(p.Children) == 0 {
+		return nil
+	}
+	// Some put the pictures first.
+	for _, c := range p.Children {
+		if t, h := SelectBodies(c); t != nil || h != nil {
+			return c
+		}
+	}
+	return p.Children[0]
+}
+
+// Attachments are the parts that carry something besides the bodies, in their
+// order. A message/rfc822 is one attachment, whatever is in it.
+func Attachments(root *Part) []*Part {
+	text, html := SelectBodies(root)
+	var list []*Part
+	var visit func(p *Part, alternative bool)
+	visit = func(p *Part, alternative bool) {
+		switch {
+		case p == nil, p == text, p == html:
+		case p.IsMultipart():
+			for _, c := range p.Children {
+				visit(c, p.Type == "multipart/alternative")
+			}
+		case alternative && p.readable() && p.anotherForm():
+		default:
+			list = append(list, p)
+		}
+	}
+	visit(root, false)
+	return list
+}
+
+// anotherForm: alternatives of the body that say the same again. A calendar
+// part says more and stays in sight.
+func (p *Part) anotherForm() bool {
+	switch p.Type {
+	case "text/plain", "text/html", "text/enriched", "text/richtext", "text/x-amp-html", "text/watch-html", "text/rtf", "application/rtf":
+		return true
+	}
+	return false
+}
+
+// isRealAttachment tells what a person would call an attachment from what only
+// serves the message: pictures of its HTML, signatures, reports, later text.
+func (p *Part) isRealAttachment(root *Part) bool {
+	if p.Disposition == DispositionAttachment && p.Kind() != KindSignature && !(p.ContentID != "" && withinRelated(root, p)) {
+		return true
+	}
+	switch p.Kind() {
+	case KindSignature, KindEncrypted, KindDeliveryStatus, KindDisposition, KindFeedback:
+		return false
+	case KindText, KindHTML:
+		return p.Filename != ""
+	case KindCalendar:
+		return p.Filename != "" && p.Disposition != DispositionNone
+	}
+	if p.Type == "text/rfc822-headers" {
+		return false
+	}
+	return p.ContentID == "" || !strings.HasPrefix(p.Type, "image/") || !(p.Disposition == DispositionInline || withinRelated(root, p))
+}
+
+// withinRelated reports whether p is a direct part of a multipart/related.
+func withinRelated(root, p *Part) bool {
+	if root == nil {
+		return false
+	}
+	for _, c := range root.Children {
+		if c == p {
+			return root.Type == "multipart/related"
+		}
+		if withinRelated(c, p) {
+			return true
+		}
+	}
+	return false
+}

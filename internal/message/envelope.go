@@ -1,0 +1,98 @@
+package message
+
+import (
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// Envelope is what a message says about itself. Texts are decoded.
+type Envelope struct {
+	From, Sender, ReplyTo, To, Cc, Bcc []Address
+	Subject                            string
+	// MessageID, InReplyTo and References have no angle brackets. References
+	// are not in an IMAP ENVELOPE.
+	MessageID  string
+	InReplyTo  []string
+	References []string
+	// Date is the zero time if the message has none that can be read.
+	Date time.Time
+}
+
+// EnvelopeOf decodes an IMAP ENVELOPE, whose strings are as the server sent
+// them.
+func EnvelopeOf(env *imap.Envelope) (Envelope, []Defect) {
+	if env == nil {
+		return Envelope{}, nil
+	}
+	var found defects
+	e := Envelope{
+		From:    addressesOf(env.From, &found),
+		Sender:  addressesOf(env.Sender, &found),
+		ReplyTo: addressesOf(env.ReplyTo, &found),
+		To:      addressesOf(env.To, &found),
+		Cc:      addressesOf(env.Cc, &found),
+		Bcc:     addressesOf(env.Bcc, &found),
+		Date:    env.Date,
+	}
+	subject, d := decodeUnstructured(unfold([]byte(env.Subject)), "")
+	found.add(d...)
+	e.Subject = subject
+	e.MessageID = cleanMessageID(env.MessageID, &found)
+	for _, id := range env.InReplyTo {
+		ids, d := parseMessageIDs(ensureBrackets(id))
+		found.add(d...)
+		e.InReplyTo = append(e.InReplyTo, ids...)
+	}
+	return e, found
+}
+
+// ensureBrackets puts back what the type imap.Envelope takes off, since a
+// server may have sent anything.
+func ensureBrackets(id string) string {
+	if id == "" || id[0] == '<' {
+		return id
+	}
+	return "<" + id + ">"
+}
+
+// Envelope gives what the header says about the message.
+func (h Header) Envelope() (Envelope, []Defect) {
+	var found defects
+	list := func(name string) []Address {
+		var all []Address
+		for i := range h.Fields {
+			if f := &h.Fields[i]; strings.EqualFold(f.Name, name) {
+				// RFC 5322 allows one; a second To is read by everybody.
+				addresses, d := parseAddressList(f.Raw, h.hint)
+				found.add(d...)
+				all = append(all, addresses...)
+			}
+		}
+		return all
+	}
+	ids := func(name string) []string {
+		ids, d := parseMessageIDs(h.raw(name))
+		found.add(d...)
+		return ids
+	}
+	e := Envelope{
+		From: list("From"), Sender: list("Sender"), ReplyTo: list("Reply-To"),
+		To: list("To"), Cc: list("Cc"), Bcc: list("Bcc"),
+		Subject:    h.Get("Subject"),
+		InReplyTo:  ids("In-Reply-To"),
+		References: ids("References"),
+	}
+	if id := ids("Message-ID"); len(id) > 0 {
+		e.MessageID = id[0]
+	}
+	if raw := h.raw("Date"); raw != "" {
+		date, ok := ParseDate(raw)
+		if !ok {
+			found.add(DefectDate)
+		}
+		e.Date = date
+	}
+	return e, found
+}
