@@ -1,0 +1,193 @@
+package imapconn
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/internal/imapwire"
+)
+
+// ListOptions says which mailboxes to list and what to tell of them. What the
+// server cannot do is left out of the command.
+type ListOptions struct {
+	imap.ListOptions
+	// Reference is put before the pattern by the server; usually it is empty.
+	Reference string
+	// Pattern selects by name: "*" stands for anything, "%" for anything but
+	// the hierarchy delimiter. Empty means "*".
+	Pattern string
+	// Status asks for the state of each mailbox (LIST-STATUS, RFC 5819). Without
+	// the capability Status is nil in the answers: ask by [Conn.Status].
+	Status *StatusOptions
+}
+
+// ListData is what the server tells of a mailbox. Names are decoded, INBOX in
+// capitals; RawName has what the server wrote.
+type ListData struct {
+	imapwire.ListData
+	// Status is the mailbox's state, if it was asked for and is known.
+	Status *StatusData
+}
+
+// capXList is Gmail's forerunner of SPECIAL-USE.
+const capXList imap.Cap = "XLIST"
+
+// List lists mailboxes (RFC 9051 section 6.3.9), with special uses by XLIST and
+// subscriptions by LSUB where the server is that old. Patterns are patterns: a
+// mailbox whose name contains "*" or "%" can only be told by comparing names.
+//
+// An empty answer is no proof that there are no mailboxes; servers in trouble
+// have been seen to give one.
+func (c *Conn) List(ctx context.Context, opts *ListOptions) ([]ListData, error) {
+	if opts == nil {
+		opts = &ListOptions{}
+	}
+	l := &listing{c: c}
+	l.byName = make(map[string]int)
+	if _, err := c.do(ctx, l.command(c.listVerb(opts), c.listOptions(opts), opts)); err != nil {
+		return nil, err
+	}
+	if len(l.found) == 0 && l.malformed {
+		return nil, &ProtocolError{Command: "LIST", Err: errNoData}
+	}
+	return l.found, nil
+}
+
+// listVerb chooses the command: LIST unless only an older one can do it.
+func (c *Conn) listVerb(opts *ListOptions) string {
+	switch {
+	case opts.SelectSubscribed && !c.hasListExtended():
+		return "LSUB"
+	case opts.ReturnSpecialUse && !c.Has(imap.CapSpecialUse) && c.Has(capXList):
+		return "XLIST"
+	}
+	return "LIST"
+}
+
+func (c *Conn) hasListExtended() bool { return c.Has(imap.CapListExtended) }
+
+// listOptions returns the options that the server understands.
+func (c *Conn) listOptions(opts *ListOptions) *imapwire.ListOptions {
+	o := &imapwire.ListOptions{ListOptions: opts.ListOptions}
+	o.ListOptions.ReturnStatus = nil
+	if !c.hasListExtended() {
+		// SPECIAL-USE and LIST-STATUS bring the syntax of options along
+		// (RFC 6154 section 2, RFC 5819 section 2).
+		o.SelectSubscribed, o.SelectRemote, o.SelectRecursiveMatch = false, false, false
+		o.ReturnSubscribed, o.ReturnChildren = false, false
+	}
+	if !c.Has(imap.CapSpecialUse) {
+		o.SelectSpecialUse, o.ReturnSpecialUse = false, false
+	}
+	if opts.Status != nil && c.Has(imap.CapListStatus) {
+		o.ReturnStatus = c.statusOptions(opts.Status)
+	}
+	return o
+}
+
+// listing collects the answers of one LIST.
+type listing struct {
+	c         *Conn
+	found     []ListData
+	byName    map[string]int // by raw name
+	malformed bool
+}
+
+func (l *listing) command(verb string, o *imapwire.ListOptions, opts *ListOptions) *command {
+	pattern := opts.Pattern
+	if pattern == "" {
+		pattern = "*"
+	}
+	return &command{name: verb, data: l.read, encode: func(e *imapwire.Encoder) {
+		e.Atom(verb).SP()
+		if verb == "LIST" {
+			e.ListArguments(o, opts.Reference, pattern)
+		} else {
+			e.ListArguments(&imapwire.ListOptions{}, opts.Reference, pattern)
+		}
+	}}
+}
+
+func (l *listing) read(r imapwire.Response) (claimed bool, err error) {
+	switch strings.ToUpper(r.Name) {
+	case "LIST", "LSUB", "XLIST":
+		return true, l.mailbox(r.Name)
+	case "STATUS":
+		return true, l.status()
+	}
+	return false, nil
+}
+
+func (l *listing) mailbox(verb string) error {
+	data, err := l.c.dec.List()
+	if err != nil {
+		l.malformed = true
+		return err
+	}
+	if strings.EqualFold(verb, "XLIST") {
+		translateXList(data)
+	}
+	if strings.EqualFold(verb, "LSUB") {
+		data.Attrs = append(data.Attrs, imap.MailboxAttrSubscribed)
+	}
+	if i, ok := l.byName[data.RawName]; ok {
+		// Servers repeat a mailbox to add what they learned of it.
+		status := l.found[i].Status
+		l.found[i] = ListData{ListData: *data, Status: status}
+		return nil
+	}
+	if len(l.found) >= maxMailboxes {
+		return &callbackError{&ProtocolError{Command: "LIST", Err: errTooMany}}
+	}
+	l.byName[data.RawName] = len(l.found)
+	l.found = append(l.found, ListData{ListData: *data})
+	return nil
+}
+
+// maxMailboxes bounds a list; no account comes near it.
+const maxMailboxes = 1 << 17
+
+// errTooMany says that a server sends more than anyone can use.
+var errTooMany = errors.New("too many mailboxes")
+
+// status takes the state of a mailbox, which follows its LIST response, unless
+// the mailbox is none of the list: then it is news by NOTIFY.
+func (l *listing) status() error {
+	data, err := l.c.dec.Status()
+	if err != nil {
+		return err
+	}
+	if i, ok := l.byName[data.RawName]; ok {
+		l.found[i].Status = data
+		return nil
+	}
+	// Some servers spell INBOX differently here and there.
+	for i := range l.found {
+		if sameMailbox(l.found[i].Mailbox, data.Mailbox) {
+			l.found[i].Status = data
+			return nil
+		}
+	}
+	l.c.updates.folder(data.Mailbox)
+	return nil
+}
+
+// translateXList gives XLIST's attributes their standard names, and INBOX its
+// name: Gmail lists it under a localised one with the attribute \Inbox.
+func translateXList(data *imapwire.ListData) {
+	for i, attr := range data.Attrs {
+		switch strings.ToLower(string(attr)) {
+		case `\inbox`:
+			data.Mailbox = "INBOX"
+		case `\spam`:
+			data.Attrs[i] = imap.MailboxAttrJunk
+		case `\allmail`:
+			data.Attrs[i] = imap.MailboxAttrAll
+		case `\starred`:
+			data.Attrs[i] = imap.MailboxAttrFlagged
+		}
+	}
+}

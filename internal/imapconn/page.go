@@ -1,0 +1,298 @@
+package imapconn
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// PageOptions says which messages to fetch and what of them.
+type PageOptions struct {
+	// Size is the number of messages.
+	Size int
+	// Before, unless 0, takes only messages with a lower UID: the last UID of
+	// the page before.
+	Before imap.UID
+	// Criteria, unless nil, takes only messages that match.
+	Criteria *SearchCriteria
+	// Fetch says what of each message. Sections are kept in memory, so Body must
+	// be nil.
+	Fetch *FetchOptions
+}
+
+// Page is a list of messages, the newest first.
+type Page struct {
+	// Messages are in descending order of UID. They may be fewer than were
+	// asked for when messages are expunged at this moment, even if there are
+	// more.
+	Messages []*FetchMessage
+	// More says that there are older messages that belong to the list.
+	More bool
+	// Total is the number of messages in the mailbox.
+	Total uint32
+}
+
+// Page fetches a page of the selected mailbox, the newest messages first. The
+// order is that of UIDs, so new mail never shifts a page. Mail that the server
+// has when Page is called is seen.
+//
+// It takes one round trip in the usual cases: the first page after Select, and
+// any page that was seen on this connection before or follows such a one.
+// Otherwise it takes two. What makes that possible are the positions of UIDs
+// that earlier pages have shown.
+func (c *Conn) Page(ctx context.Context, opts *PageOptions) (*Page, error) {
+	switch {
+	case c.usable() != nil:
+		return nil, c.usable()
+	case c.mailbox == nil:
+		return nil, &StateError{Command: "FETCH", Reason: "no mailbox is selected"}
+	case opts.Size <= 0 || opts.Fetch.Body != nil:
+		return nil, &StateError{Command: "FETCH", Reason: "a page needs a size and no Body"}
+	}
+	p := &pager{c: c, opts: opts}
+	defer func() {
+		if c.mailbox != nil {
+			c.mailbox.positions.tracked = nil
+		}
+	}()
+	var err error
+	switch {
+	case opts.Criteria != nil:
+		err = p.matching(ctx)
+	case opts.Before == 0:
+		err = p.newest(ctx)
+	default:
+		err = p.older(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.page(), nil
+}
+
+// pager gathers one page.
+type pager struct {
+	c     *Conn
+	opts  *PageOptions
+	found []*FetchMessage
+	more  bool
+	// astray says that a message was met which does not lie below the UID.
+	astray bool
+}
+
+// add takes an answer in, or merges it into the one that is there: flags that
+// have changed come in an answer of their own.
+func (p *pager) add(m *FetchMessage) error {
+	if i := slices.IndexFunc(p.found, func(x *FetchMessage) bool { return x.same(m) }); i >= 0 {
+		p.found[i].merge(m)
+		return nil
+	}
+	if p.opts.Before > 0 && m.UID >= p.opts.Before {
+		p.astray = true
+		return nil
+	}
+	if m.UID == 0 {
+		return nil
+	}
+	p.found = append(p.found, m)
+	p.c.mailbox.positions.tracked = p.found
+	if len(p.found) > 2*p.opts.Size+maxSurplus {
+		p.trim() // an old position, and much new mail since
+	}
+	return nil
+}
+
+// trim puts the newest first and drops what is too much.
+func (p *pager) trim() {
+	slices.SortFunc(p.found, func(a, b *FetchMessage) int { return cmp.Compare(b.UID, a.UID) })
+	if len(p.found) > p.opts.Size {
+		clear(p.found[p.opts.Size:])
+		p.found = p.found[:p.opts.Size]
+		p.more = true
+	}
+	p.c.mailbox.positions.tracked = p.found
+}
+
+func (m *FetchMessage) same(other *FetchMessage) bool {
+	if m.UID != 0 && other.UID != 0 {
+		return m.UID == other.UID
+	}
+	return m.SeqNum == other.SeqNum && m.SeqNum != 0
+}
+
+// merge takes over what a later answer says.
+func (m *FetchMessage) merge(later *FetchMessage) {
+	m.SeqNum = cmp.Or(later.SeqNum, m.SeqNum)
+	if later.Flags != nil {
+		m.Flags = later.Flags
+	}
+	m.ModSeq = max(m.ModSeq, later.ModSeq)
+	if later.GmailLabels != nil {
+		m.GmailLabels = later.GmailLabels
+	}
+}
+
+func (p *pager) missing() int { return p.opts.Size - len(p.found) }
+
+// newest gathers the first page.
+func (p *pager) newest(ctx context.Context) error {
+	m := p.c.mailbox
+	if m.fresh {
+		return p.upTo(ctx, m.messages)
+	}
+	from, ok := m.positions.newest(m.messages, p.opts.Size)
+	if !ok {
+		if err := p.c.Noop(ctx); err != nil {
+			return err
+		}
+		return p.upTo(ctx, m.messages)
+	}
+	// RFC 9051 section 5.5 forbids sequence numbers behind NOOP, for it may
+	// bring an EXPUNGE; UIDs may follow.
+	fetch := p.fetch(imap.UIDSet{{Start: from}})
+	if err := p.run(ctx, &command{name: "NOOP"}, fetch); err != nil {
+		return err
+	}
+	p.trim()
+	below, ok := m.positions.below(from)
+	if !ok || p.missing() == 0 {
+		p.more = p.more || below > 0
+		return nil
+	}
+	return p.upTo(ctx, below)
+}
+
+// older gathers a page below a UID.
+func (p *pager) older(ctx context.Context) error {
+	m := p.c.mailbox
+	if below, ok := m.positions.below(p.opts.Before); ok {
+		if err := p.upTo(ctx, below); err != nil || !p.astray {
+			return err
+		}
+		// What the server said of its messages does not add up: start anew.
+		m.positions.forget()
+		p.found, p.astray = nil, false
+	}
+	// How many messages lie below the UID is the sequence number to start from.
+	s := &searching{c: p.c, found: func(data *SearchData) { m.positions.learn(p.opts.Before, count(data)) }}
+	search := s.command(below1(p.opts.Before), &SearchOptions{ReturnCount: true})
+	if err := p.c.run(ctx, &command{name: "NOOP"}, search); err != nil {
+		return err
+	}
+	if err := search.err(); err != nil {
+		return err
+	}
+	below, _ := m.positions.below(p.opts.Before)
+	return p.upTo(ctx, below)
+}
+
+// below1 is the criterion of all messages below a UID.
+func below1(before imap.UID) *SearchCriteria {
+	c := &SearchCriteria{}
+	c.UID = []imap.UIDSet{{{Start: 1, Stop: max(before, 2) - 1}}}
+	return c
+}
+
+// maxRounds bounds the attempts to fill a page from which messages are missing.
+const maxRounds = 4
+
+// upTo fills the page from the messages up to a sequence number.
+func (p *pager) upTo(ctx context.Context, seq uint32) error {
+	for range maxRounds {
+		if seq == 0 || p.missing() <= 0 {
+			break
+		}
+		low := seq - min(seq, uint32(p.missing())) + 1
+		if err := p.run(ctx, p.fetch(imap.SeqSet{{Start: low, Stop: seq}})); err != nil {
+			return err
+		}
+		seq = low - 1
+	}
+	p.trim()
+	p.more = seq > 0
+	return nil
+}
+
+func (p *pager) fetch(set imap.NumSet) *command {
+	f := &fetching{c: p.c, opts: p.opts.Fetch, set: set, fn: p.add}
+	return f.command("")
+}
+
+// run runs commands of which the last is a FETCH.
+func (p *pager) run(ctx context.Context, cmds ...*command) error {
+	if err := p.c.run(ctx, cmds...); err != nil {
+		return err
+	}
+	return fetchError(cmds[len(cmds)-1])
+}
+
+// matching gathers a page of the messages that match criteria.
+func (p *pager) matching(ctx context.Context) error {
+	criteria := p.opts.Criteria
+	if p.opts.Before > 0 {
+		both := *criteria
+		both.UID = append(slices.Clip(both.UID), below1(p.opts.Before).UID...)
+		criteria = &both
+	}
+	wanted := &SearchOptions{ReturnAll: true}
+	if p.c.Has(capPartial) {
+		wanted = &SearchOptions{Partial: partialLast(p.opts.Size + 1)}
+	}
+	s := &searching{c: p.c}
+	search := s.command(criteria, wanted)
+	// The search looks at what NOOP has shown; UID SEARCH may follow it.
+	if err := p.c.run(ctx, &command{name: "NOOP"}, search); err != nil {
+		return err
+	}
+	if err := search.err(); err != nil {
+		return badCharset(err)
+	}
+	data, err := s.result()
+	if err != nil {
+		return err
+	}
+	matches := data.All
+	if data.Partial != nil {
+		matches = data.Partial.Nums
+	}
+	newest, more := lastOf(matches, p.opts.Size)
+	p.more = more
+	for _, set := range splitSet(newest) {
+		if err := p.run(ctx, p.fetch(set)); err != nil {
+			return err
+		}
+	}
+	p.trim()
+	p.more = more
+	return nil
+}
+
+// lastOf returns the n highest UIDs of a set and whether there are more.
+func lastOf(set imap.UIDSet, n int) (last imap.UIDSet, more bool) {
+	for i := len(set) - 1; i >= 0; i-- {
+		if n == 0 {
+			return last, true
+		}
+		r := set[i]
+		size := int(min(uint64(r.Stop-r.Start)+1, uint64(n)))
+		last = append(imap.UIDSet{{Start: r.Stop - imap.UID(size) + 1, Stop: r.Stop}}, last...)
+		n -= size
+		if n == 0 && r.Stop-imap.UID(size)+1 > r.Start {
+			return last, true
+		}
+	}
+	return last, false
+}
+
+// page returns the result, and remembers where it ends for the next one.
+func (p *pager) page() *Page {
+	m := p.c.mailbox
+	if n := len(p.found); n > 0 && p.opts.Criteria == nil {
+		if last := p.found[n-1]; last.SeqNum > 0 {
+			m.positions.learn(last.UID, last.SeqNum-1)
+		}
+	}
+	return &Page{Messages: p.found, More: p.more, Total: m.messages}
+}
