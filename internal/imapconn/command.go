@@ -226,7 +226,9 @@ func (c *Conn) write(f *flight, seg imapwire.Segment) error {
 		return nil
 	}
 	_, err := seg.WriteTo(&c.t)
-	if err == nil || c.t.isAborted() || isTimeout(err) || errors.Is(err, imapwire.ErrLiteralSize) {
+	var callback *callbackError
+	switch {
+	case err == nil, c.t.isAborted(), isTimeout(err), errors.Is(err, imapwire.ErrLiteralSize), errors.As(err, &callback):
 		return err
 	}
 	silence := c.t.silence

@@ -3,6 +3,7 @@ package imapconn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -151,6 +152,8 @@ func (c *Conn) typed(ctx context.Context, command string, err error) error {
 	switch {
 	case errors.As(err, &callback):
 		return callback.err
+	case errors.Is(err, imapwire.ErrLiteralSize):
+		return fmt.Errorf("%s: %w", command, err) // the caller's mistake
 	case errors.As(err, &bye), errors.As(err, &protocol), errors.As(err, &tlsErr):
 		return err
 	case c.t.isAborted() && ctx.Err() != nil:

@@ -49,7 +49,7 @@ func (e *BadCharsetError) Unwrap() error { return e.Err }
 //
 // If the server refuses the criteria because of their charset the error is a
 // [*BadCharsetError]. The caller may then search without the offending strings
-// and look through the result itself; see [ASCIIOnly].
+// and look through the result itself.
 func (c *Conn) Search(ctx context.Context, criteria *SearchCriteria, opts *SearchOptions) (*SearchData, error) {
 	if c.usable() == nil && c.mailbox == nil {
 		return nil, &StateError{Command: "SEARCH", Reason: "no mailbox is selected"}
