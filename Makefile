@@ -1,0 +1,65 @@
+# Needs Go, git and bash; everything else is pinned in go.mod or here.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# How long each fuzz target runs.
+FUZZTIME ?= 20s
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Show in one process what Postern does
+	go run ./cmd/postern demo
+
+.PHONY: build
+build: ## Build bin/postern
+	go build -trimpath -o bin/postern ./cmd/postern
+
+.PHONY: test
+test: dovecot ## Run all tests, and install what they need where it is missing
+	go test -race ./...
+
+.PHONY: lint
+lint: proto-deps ## Check the code, its form, the contract and go.mod
+	go vet ./...
+	$(GOLANGCI_LINT) run
+	go mod tidy -diff
+	go tool buf format --diff --exit-code proto
+	go tool buf lint
+	.ci/breaking
+
+.PHONY: fmt
+fmt: ## Bring code and contract into form
+	$(GOLANGCI_LINT) fmt
+	go tool buf format --write proto
+
+.PHONY: generate
+generate: proto-deps ## Generate gen/ from proto/
+	go tool buf generate
+	go tool buf build proto --as-file-descriptor-set --output bin/openapi/descriptors.binpb
+	go tool openapiv3-merge bin/openapi/postern/v1/*.openapi.json > bin/openapi/merged.json
+	go run ./internal/apidoc -descriptors bin/openapi/descriptors.binpb \
+		-patch proto/openapi.patch.json -out gen/openapi bin/openapi/merged.json
+
+.PHONY: bench
+bench: dovecot ## Measure, each figure beside a floor measured in the same run
+	go test -run '^$$' -bench . ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: dovecot
+dovecot:
+	@.ci/install-dovecot
+
+# The proto files that ours import, for buf to compile against.
+.PHONY: proto-deps
+proto-deps:
+	go run ./internal/protodeps .proto-deps
