@@ -117,12 +117,11 @@ func (d *Decoder) expect(want byte) error {
 }
 
 // span consumes bytes as long as they are of the class and returns them. They
-// are valid until the next read.
+// are valid until the next read. Too many of them are consumed all the same, so
+// that what follows is still seen for what it is.
 func (d *Decoder) span(class func(byte) bool) ([]byte, error) {
-	if d.r == d.w {
-		if err := d.fill(); err != nil {
-			return nil, err
-		}
+	if _, err := d.peek(); err != nil {
+		return nil, err
 	}
 	d.buf.scratch = d.buf.scratch[:0]
 	for {
@@ -135,17 +134,20 @@ func (d *Decoder) span(class func(byte) bool) ([]byte, error) {
 		if i < d.w && len(d.buf.scratch) == 0 {
 			return d.bounded(chunk)
 		}
-		d.buf.scratch = append(d.buf.scratch, chunk...)
+		d.store(chunk)
 		if i < d.w {
 			return d.bounded(d.buf.scratch)
-		}
-		if _, err := d.bounded(d.buf.scratch); err != nil {
-			return nil, err
 		}
 		if err := d.fill(); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// store adds to the scratch space, up to just enough for bounded to object.
+func (d *Decoder) store(b []byte) {
+	room := d.limits.String + 1 - int64(len(d.buf.scratch))
+	d.buf.scratch = append(d.buf.scratch, b[:min(int64(len(b)), room)]...)
 }
 
 func (d *Decoder) bounded(b []byte) ([]byte, error) {

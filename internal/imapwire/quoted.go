@@ -38,15 +38,14 @@ func (d *Decoder) quotedBytes() ([]byte, error) {
 			d.r++
 			return d.bounded(run) // all of it in the window: no copy
 		}
-		d.buf.scratch = append(d.buf.scratch, run...)
-		if _, err := d.bounded(d.buf.scratch); err != nil {
-			return nil, err
-		}
+		d.store(run)
 		if i == d.w {
 			continue
 		}
-		if closed, err := d.quotedSpecial(); err != nil || closed {
-			return d.buf.scratch, err
+		if closed, err := d.quotedSpecial(); err != nil {
+			return nil, err
+		} else if closed {
+			return d.bounded(d.buf.scratch)
 		}
 	}
 }
@@ -72,6 +71,6 @@ func (d *Decoder) quotedSpecial() (closed bool, err error) {
 		d.r++
 		c = after
 	}
-	d.buf.scratch = append(d.buf.scratch, c)
+	d.store([]byte{c})
 	return false, nil
 }
