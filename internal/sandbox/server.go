@@ -1,0 +1,273 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapserver"
+	"golang.org/x/sync/errgroup"
+)
+
+// The mailbox that holds the sample mail.
+const (
+	Username = "demo@postern.example"
+	Password = "lighthouse"
+)
+
+// Config says how a sandbox behaves. The zero value is good to use.
+type Config struct {
+	// Now is the clock that the sample mail is dated by, so that it looks as
+	// if it had come in the last days. It is time.Now by default.
+	Now func() time.Time
+	// Log gets what the IMAP server has to say, at debug level. By default
+	// nobody does.
+	Log *slog.Logger
+}
+
+// A Server is a running sandbox.
+type Server struct {
+	now         func() time.Time
+	cas         *x509.CertPool
+	plain, tls  *listener
+	imap        *imapserver.Server
+	serving     errgroup.Group
+	stopWaiting func() bool // for the end of the context
+	closeOnce   sync.Once
+	closeErr    error
+
+	mu       sync.Mutex
+	accounts map[string]*account
+	closed   bool
+	sessions sync.WaitGroup // added to under mu, while not closed
+	newMail  int            // messages that NewMail has made
+}
+
+// Start makes a sandbox with the sample mailbox and serves it until the context
+// ends or it is closed.
+func Start(ctx context.Context, config Config) (*Server, error) {
+	s := &Server{now: config.Now, accounts: make(map[string]*account)}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	log := config.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.AddUser(Username, Password); err != nil {
+		return nil, err
+	}
+	if err := s.addSamples(ctx); err != nil {
+		return nil, err
+	}
+	certificate, cas, err := newCertificate()
+	if err != nil {
+		return nil, fmt.Errorf("make the sandbox's certificate: %w", err)
+	}
+	s.cas = cas
+	if err := s.serve(certificate, log); err != nil {
+		return nil, err
+	}
+	s.stopWaiting = context.AfterFunc(ctx, s.shutDown)
+	return s, nil
+}
+
+// serve opens both listeners and serves them in the background.
+func (s *Server) serve(certificate tls.Certificate, log *slog.Logger) error {
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	s.imap = imapserver.New(&imapserver.Options{
+		NewSession:   s.newSession,
+		Caps:         capabilities,
+		Logger:       debugLogger{log},
+		TLSConfig:    config,
+		InsecureAuth: true, // it listens on loopback only
+	})
+	var err error
+	if s.plain, err = listen(); err != nil {
+		return err
+	}
+	if s.tls, err = listen(); err != nil {
+		s.plain.Close()
+		return err
+	}
+	s.serving.Go(func() error { return s.imap.Serve(s.plain) })
+	s.serving.Go(func() error { return s.imap.Serve(tls.NewListener(s.tls, config)) })
+	return nil
+}
+
+// capabilities are those that need the sandbox's support; the server adds IDLE,
+// ENABLE, UNSELECT and others that do not. IMAP4rev2 is left out on purpose:
+// hardly a server out there has it.
+var capabilities = imap.CapSet{
+	imap.CapIMAP4rev1:        {},
+	imap.CapNamespace:        {},
+	imap.CapUIDPlus:          {},
+	imap.CapESearch:          {},
+	imap.CapSearchRes:        {},
+	imap.CapListExtended:     {},
+	imap.CapListStatus:       {},
+	imap.CapMove:             {},
+	imap.CapStatusSize:       {},
+	imap.CapBinary:           {},
+	imap.CapChildren:         {},
+	imap.CapSpecialUse:       {},
+	imap.CapCreateSpecialUse: {},
+	imap.CapLiteralPlus:      {},
+}
+
+// debugLogger hands the server's log lines to slog.
+type debugLogger struct{ log *slog.Logger }
+
+func (l debugLogger) Printf(format string, args ...any) {
+	l.log.Debug("imap: " + fmt.Sprintf(format, args...))
+}
+
+// Close ends the server and all its connections, and waits until they have
+// ended. Its mail is gone.
+func (s *Server) Close() error {
+	s.stopWaiting()
+	s.shutDown()
+	return s.closeErr
+}
+
+func (s *Server) shutDown() {
+	s.closeOnce.Do(func() {
+		s.mu.Lock()
+		s.closed = true // no session starts from here on
+		s.mu.Unlock()
+		s.plain.closeAll()
+		s.tls.closeAll()
+		s.closeErr = errors.Join(s.serving.Wait(), s.imap.Close())
+		s.sessions.Wait()
+	})
+}
+
+// AddUser adds a user whose mailbox is empty but for the usual folders.
+func (s *Server) AddUser(username, password string) error {
+	a, err := newAccount(username, password)
+	if err != nil {
+		return fmt.Errorf("make the folders of %s: %w", username, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accounts[username] != nil {
+		return fmt.Errorf("the sandbox has a user %s already", username)
+	}
+	s.accounts[username] = a
+	return nil
+}
+
+// account gives the user of that name, or nil.
+func (s *Server) account(username string) *account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accounts[username]
+}
+
+// Deliver puts a message into a user's folder and tells all clients that idle
+// on it. It gives the message's UID.
+func (s *Server) Deliver(ctx context.Context, username, folder string, raw []byte) (imap.UID, error) {
+	return s.append(ctx, username, folder, raw, &imap.AppendOptions{Time: s.now()})
+}
+
+func (s *Server) append(ctx context.Context, username, folder string, raw []byte, options *imap.AppendOptions) (imap.UID, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	a := s.account(username)
+	if a == nil {
+		return 0, fmt.Errorf("deliver to %s: the sandbox has no such user", username)
+	}
+	data, err := a.append(folder, newLiteral(raw), options)
+	if err != nil {
+		return 0, fmt.Errorf("deliver to %s, folder %q: %w", username, folder, err)
+	}
+	return data.UID, nil
+}
+
+// Host is the address that the server listens on, which its certificate names.
+func (s *Server) Host() string { return loopback }
+
+// Port is the port that speaks plain IMAP, with STARTTLS; passwords are taken
+// without TLS, too.
+func (s *Server) Port() int { return s.plain.port() }
+
+// TLSPort is the port that speaks TLS from the start.
+func (s *Server) TLSPort() int { return s.tls.port() }
+
+// Addr is the host and port of plain IMAP, with STARTTLS.
+func (s *Server) Addr() string { return s.plain.Addr().String() }
+
+// TLSAddr is the host and port of TLS from the start.
+func (s *Server) TLSAddr() string { return s.tls.Addr().String() }
+
+// CAs holds the authority that signed the server's certificate.
+func (s *Server) CAs() *x509.CertPool { return s.cas }
+
+const loopback = "127.0.0.1"
+
+// A listener knows the connections it has accepted. go-imap's server does not
+// know of one until its goroutine has run, and would not close it before.
+type listener struct {
+	net.Listener
+
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	closed bool
+}
+
+func listen() (*listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+	if err != nil {
+		return nil, err
+	}
+	return &listener{Listener: l, conns: make(map[*conn]struct{})}, nil
+}
+
+func (l *listener) port() int { return l.Addr().(*net.TCPAddr).Port }
+
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		c.Close()
+		return nil, net.ErrClosed
+	}
+	tracked := &conn{Conn: c, listener: l}
+	l.conns[tracked] = struct{}{}
+	return tracked, nil
+}
+
+// closeAll closes the listener and every connection that it accepted.
+func (l *listener) closeAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.Listener.Close()
+	for c := range l.conns {
+		c.Conn.Close()
+	}
+}
+
+type conn struct {
+	net.Conn
+	listener *listener
+}
+
+func (c *conn) Close() error {
+	c.listener.mu.Lock()
+	delete(c.listener.conns, c)
+	c.listener.mu.Unlock()
+	return c.Conn.Close()
+}
