@@ -1,0 +1,125 @@
+package folder
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/google/go-cmp/cmp"
+)
+
+func someSnapshot() *Snapshot {
+	return &Snapshot{
+		Sequence: 12345, Number: 77, UIDValidity: 4294967295, UIDNext: 4294967295, HighestModSeq: 1<<63 - 1,
+		UIDs:       imap.UIDSet{{Start: 1, Stop: 3}, {Start: 7, Stop: 7}, {Start: 4000000000, Stop: 4294967294}},
+		Flags:      []MessageFlags{{UID: 2, Flags: `\Seen`}, {UID: 3}, {UID: 7, Flags: `\Seen`}},
+		Identities: []uint64{1, 1 << 63},
+	}
+}
+
+func TestSnapshotsAreLoadedAsSaved(t *testing.T) {
+	t.Parallel()
+	kv := bucket(t)
+	c := NewCheckpoints(kv)
+	folders := resolve(t, NewRegistry(kv), "ann", "INBOX", "Sent", "Trash")
+	want := map[Key]*Snapshot{
+		folders[0].Key: someSnapshot(),
+		folders[1].Key: {UIDValidity: 1, UIDNext: 1},
+	}
+	for key, s := range want {
+		if err := c.Save(t.Context(), "ann", key, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, drop := range []struct {
+		account string
+		key     Key
+	}{{"ann", folders[2].Key}, {"anna", folders[0].Key}} {
+		if err := c.Save(t.Context(), drop.account, drop.key, someSnapshot()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Delete(t.Context(), "ann", folders[2].Key); err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Load(t.Context(), "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("snapshots (-saved +loaded):\n%s", d)
+	}
+	if err := c.Forget(t.Context(), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Load(t.Context(), "ann"); err != nil || len(got) > 0 {
+		t.Errorf("after Forget: %v, %v", got, err)
+	}
+	if got, err := c.Load(t.Context(), "anna"); err != nil || len(got) != 1 {
+		t.Errorf("the other account has %v, %v", got, err)
+	}
+}
+
+// A folder of a million messages with holes at random fits into a value that
+// any NATS server takes; one that does not fit loses its UIDs, not its place.
+func TestLargeFoldersFit(t *testing.T) {
+	t.Parallel()
+	kv := bucket(t)
+	c := NewCheckpoints(kv)
+	key := resolve(t, NewRegistry(kv), "ann", "INBOX")[0].Key
+	random := rand.New(rand.NewPCG(1, 2))
+	folder := func(messages int, gap int) *Snapshot {
+		s := &Snapshot{UIDValidity: 1, Sequence: 9}
+		uid := imap.UID(0)
+		for range messages {
+			uid += imap.UID(1 + random.IntN(gap))
+			s.UIDs.AddNum(uid)
+		}
+		s.UIDNext = uid + 1
+		return s
+	}
+	for _, test := range []struct {
+		name     string
+		snapshot *Snapshot
+		unknown  bool
+	}{
+		{name: "a million messages, every third UID gone", snapshot: folder(1_000_000, 2)},
+		{name: "gaps of hundreds", snapshot: folder(1_500_000, 1000), unknown: true},
+	} {
+		t.Logf("%s: %d ranges, %d bytes", test.name, len(test.snapshot.UIDs), len(test.snapshot.encode()))
+		if err := c.Save(t.Context(), "ann", key, test.snapshot); err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		loaded, err := c.Load(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := loaded[key]
+		if got.UIDsUnknown != test.unknown || got.UIDNext != test.snapshot.UIDNext {
+			t.Errorf("%s: UIDs unknown %v, UIDNEXT %d", test.name, got.UIDsUnknown, got.UIDNext)
+		}
+		if !test.unknown && !cmp.Equal(got.UIDs, test.snapshot.UIDs) {
+			t.Errorf("%s: the UIDs differ", test.name)
+		}
+	}
+}
+
+func FuzzDecodeSnapshot(f *testing.F) {
+	f.Add(someSnapshot().encode())
+	f.Add((&Snapshot{UIDsUnknown: true}).encode())
+	f.Add([]byte{snapshotVersion})
+	f.Add(compress([]byte("\x00\x00\x00\x00\x00\x00\x05\x01\x01")))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		s, err := decodeSnapshot(value)
+		if err != nil {
+			return
+		}
+		again, err := decodeSnapshot(s.encode())
+		if err != nil {
+			t.Fatalf("what was decoded does not decode when encoded: %v", err)
+		}
+		if d := cmp.Diff(s, again); d != "" {
+			t.Fatalf("encoding loses something:\n%s", d)
+		}
+	})
+}

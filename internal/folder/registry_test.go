@@ -1,0 +1,121 @@
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+)
+
+func resolve(t *testing.T, r *Registry, account string, names ...string) []Folder {
+	t.Helper()
+	seen := make([]Seen, len(names))
+	for i, name := range names {
+		seen[i] = Seen{Name: name, Delimiter: '/'}
+	}
+	folders, err := r.Resolve(t.Context(), account, seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folders
+}
+
+func TestKeysAreTheSameForAll(t *testing.T) {
+	t.Parallel()
+	kv := bucket(t)
+	owner, gateway := NewRegistry(kv), NewRegistry(kv)
+	names := make([]string, 50)
+	for i := range names {
+		names[i] = fmt.Sprintf("Projects/%d", i)
+	}
+	var wg sync.WaitGroup
+	results := make([][]Folder, 8)
+	for i := range results {
+		registry := []*Registry{owner, gateway}[i%2]
+		wg.Go(func() {
+			backwards := slices.Clone(names)
+			if i%3 == 0 {
+				slices.Reverse(backwards)
+			}
+			for _, name := range backwards {
+				folders, err := registry.Resolve(t.Context(), "ann", []Seen{{Name: name, Delimiter: '/'}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				results[i] = append(results[i], folders...)
+			}
+			slices.SortFunc(results[i], func(a, b Folder) int { return slices.Compare(a.Key[:], b.Key[:]) })
+		})
+	}
+	wg.Wait()
+	for i, result := range results {
+		if !slices.Equal(result, results[0]) || len(result) != len(names) {
+			t.Fatalf("caller %d got other keys than caller 0:\n%v\n%v", i, result, results[0])
+		}
+	}
+	if other := resolve(t, owner, "bob", names[0])[0]; other.Key == resolve(t, owner, "ann", names[0])[0].Key {
+		t.Error("two accounts share a folder key")
+	}
+}
+
+func TestKeySurvivesRename(t *testing.T) {
+	t.Parallel()
+	kv := bucket(t)
+	r, elsewhere := NewRegistry(kv), NewRegistry(kv)
+	before := resolve(t, r, "ann", "Work", "Old")
+	work := before[0].Key
+	if err := r.Rename(t.Context(), "ann", work, Seen{Name: "Archive/Work", Delimiter: '/'}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := elsewhere.ByKey(t.Context(), "ann", work)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Name != "Archive/Work" || !slices.Equal(got.Path(), []string{"Archive", "Work"}) {
+		t.Errorf("the renamed folder is %+v", got)
+	}
+	if again := resolve(t, r, "ann", "Work")[0]; again.Key == work {
+		t.Error("a new folder under the old name has the key of the renamed one")
+	}
+	if err := r.Rename(t.Context(), "ann", work, Seen{Name: "Old", Delimiter: '/'}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.ByKey(t.Context(), "ann", before[1].Key); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the folder whose name was taken: %v, want ErrNotFound", err)
+	}
+}
+
+func TestDeletedFolderIsAnotherOne(t *testing.T) {
+	t.Parallel()
+	r := NewRegistry(bucket(t))
+	first := resolve(t, r, "ann", "Trip")[0].Key
+	if err := r.Delete(t.Context(), "ann", first); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.ByKey(t.Context(), "ann", first); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a deleted folder: %v, want ErrNotFound", err)
+	}
+	if second := resolve(t, r, "ann", "Trip")[0].Key; second == first {
+		t.Error("the new folder has the key of the deleted one")
+	}
+}
+
+func TestForget(t *testing.T) {
+	t.Parallel()
+	kv := bucket(t)
+	r := NewRegistry(kv)
+	first := resolve(t, r, "ann", "INBOX")[0].Key
+	if err := r.Forget(t.Context(), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.ByKey(t.Context(), "ann", first); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a forgotten folder: %v, want ErrNotFound", err)
+	}
+	for _, registry := range []*Registry{r, NewRegistry(kv)} {
+		if again := resolve(t, registry, "ann", "INBOX")[0].Key; again != first {
+			t.Errorf("the account registered anew has key %s for INBOX, want %s", again, first)
+		}
+	}
+}
