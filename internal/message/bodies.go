@@ -103,35 +103,34 @@ func (p *Part) anotherForm() bool {
 // isRealAttachment tells what a person would call an attachment from what only
 // serves the message: pictures of its HTML, signatures, reports, later text.
 func (p *Part) isRealAttachment(root *Part) bool {
-	if p.Disposition == DispositionAttachment && p.Kind() != KindSignature && !(p.ContentID != "" && withinRelated(root, p)) {
-		return true
+	parent := parentType(root, p)
+	if parent == "multipart/report" || parent == "multipart/encrypted" {
+		return false
 	}
+	embedded := p.ContentID != "" && (parent == "multipart/related" || p.Disposition == DispositionInline && strings.HasPrefix(p.Type, "image/"))
 	switch p.Kind() {
 	case KindSignature, KindEncrypted, KindDeliveryStatus, KindDisposition, KindFeedback:
 		return false
 	case KindText, KindHTML:
-		return p.Filename != ""
+		return p.Disposition == DispositionAttachment || p.Filename != ""
 	case KindCalendar:
-		return p.Filename != "" && p.Disposition != DispositionNone
+		return p.Disposition == DispositionAttachment
 	}
-	if p.Type == "text/rfc822-headers" {
-		return false
-	}
-	return p.ContentID == "" || !strings.HasPrefix(p.Type, "image/") || !(p.Disposition == DispositionInline || withinRelated(root, p))
+	return !embedded
 }
 
-// withinRelated reports whether p is a direct part of a multipart/related.
-func withinRelated(root, p *Part) bool {
+// parentType is the type of the part that p is directly in.
+func parentType(root, p *Part) string {
 	if root == nil {
-		return false
+		return ""
 	}
 	for _, c := range root.Children {
 		if c == p {
-			return root.Type == "multipart/related"
+			return root.Type
 		}
-		if withinRelated(c, p) {
-			return true
+		if t := parentType(c, p); t != "" {
+			return t
 		}
 	}
-	return false
+	return ""
 }

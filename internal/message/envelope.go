@@ -1,6 +1,7 @@
 package message
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,15 @@ func EnvelopeOf(env *imap.Envelope) (Envelope, []Defect) {
 		To:      addressesOf(env.To, &found),
 		Cc:      addressesOf(env.Cc, &found),
 		Bcc:     addressesOf(env.Bcc, &found),
-		Date:    env.Date,
+		Date:    obsoleteZone(env.Date),
+	}
+	// RFC 9051 section 7.5.2: servers repeat From where the header has
+	// neither. Undone, a list and a get of a message agree.
+	if slices.Equal(e.Sender, e.From) {
+		e.Sender = nil
+	}
+	if slices.Equal(e.ReplyTo, e.From) {
+		e.ReplyTo = nil
 	}
 	subject, d := decodeUnstructured(unfold([]byte(env.Subject)), "")
 	found.add(d...)
@@ -46,6 +55,17 @@ func EnvelopeOf(env *imap.Envelope) (Envelope, []Defect) {
 		e.InReplyTo = append(e.InReplyTo, ids...)
 	}
 	return e, found
+}
+
+// obsoleteZone sets right what net/mail and time.Parse make of the zones of
+// RFC 5322 section 4.3: a name, and no offset.
+func obsoleteZone(t time.Time) time.Time {
+	name, offset := t.Zone()
+	hours, known := zones[name]
+	if offset != 0 || !known {
+		return t
+	}
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.FixedZone(name, hours*3600))
 }
 
 // ensureBrackets puts back what the type imap.Envelope takes off, since a
@@ -83,6 +103,12 @@ func (h Header) Envelope() (Envelope, []Defect) {
 		Subject:    h.Get("Subject"),
 		InReplyTo:  ids("In-Reply-To"),
 		References: ids("References"),
+	}
+	if slices.Equal(e.Sender, e.From) {
+		e.Sender = nil
+	}
+	if slices.Equal(e.ReplyTo, e.From) {
+		e.ReplyTo = nil
 	}
 	if id := ids("Message-ID"); len(id) > 0 {
 		e.MessageID = id[0]

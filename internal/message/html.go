@@ -2,6 +2,7 @@ package message
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"strconv"
@@ -9,7 +10,6 @@ import (
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
-	htmlcharset "golang.org/x/net/html/charset"
 
 	"github.com/postern-mail/postern/internal/message/charset"
 )
@@ -32,10 +32,38 @@ func sniffHTML(r io.Reader, label string) (io.Reader, string) {
 	}
 	br := bufio.NewReaderSize(r, 4*htmlPrescan)
 	head, _ := br.Peek(htmlPrescan)
-	if _, name, certain := htmlcharset.DetermineEncoding(head, ""); certain {
-		return br, name
+	if declared := metaCharset(head); charset.Known(declared) && !strings.HasPrefix(charset.Canonical(declared), "utf-16") {
+		return br, declared // A meta that can be read as ASCII is not in UTF-16.
 	}
 	return br, label
+}
+
+// metaCharset reads <meta charset> and its older form with http-equiv.
+func metaCharset(head []byte) string {
+	z := html.NewTokenizer(bytes.NewReader(head))
+	for {
+		switch z.Next() {
+		case html.ErrorToken:
+			return ""
+		case html.StartTagToken, html.SelfClosingTagToken:
+			name, more := z.TagName()
+			if atom.Lookup(name) != atom.Meta {
+				continue
+			}
+			for more {
+				var key, val []byte
+				key, val, more = z.TagAttr()
+				switch string(key) {
+				case "charset":
+					return string(val)
+				case "content":
+					if c := parseValue(string(val), "").params["charset"]; c != "" {
+						return c
+					}
+				}
+			}
+		}
+	}
 }
 
 // HTMLToText reads HTML in UTF-8 as plain text of at most limit bytes:
@@ -85,10 +113,11 @@ type htmlWriter struct {
 	marked bool // the mark of a list item does, and waits for its text
 	cell   bool // a cell of the row has come
 
-	quotes int
-	lists  []int // the number of the next item; -1 for bullets
-	href   string
-	link   int // where the text of the link begins
+	quotes     int
+	lineQuotes int   // those of the line written last
+	lists      []int // the number of the next item; -1 for bullets
+	href       string
+	link       int // where the text of the link begins
 }
 
 // full: limit bytes and what a pending link may still add.
@@ -135,8 +164,9 @@ func (w *htmlWriter) write(s string) {
 	if w.b.Len() > 0 {
 		for ; w.breaks > 0; w.breaks-- {
 			w.b.WriteByte('\n')
-			if w.breaks > 1 && w.quotes > 0 {
-				w.b.WriteString(strings.Repeat(">", w.quotes))
+			if w.breaks > 1 {
+				// An empty line between two depths of quoting is of neither.
+				w.b.WriteString(strings.Repeat(">", min(w.quotes, w.lineQuotes)))
 			}
 			w.inLine = false
 		}
@@ -148,12 +178,15 @@ func (w *htmlWriter) write(s string) {
 	if w.space && w.inLine {
 		w.b.WriteByte(' ')
 	}
-	w.space, w.inLine = false, true
+	w.space, w.inLine, w.lineQuotes = false, true, w.quotes
 	w.b.WriteString(s)
 }
 
 // block owes n line ends: 1 for a new line, 2 for an empty line between.
 func (w *htmlWriter) block(n int) {
+	if n == 0 {
+		return
+	}
 	if w.inLine || w.breaks > 0 {
 		w.breaks = max(w.breaks, n)
 	}

@@ -21,7 +21,7 @@ func Snippet(text string) string {
 			case unicode.IsSpace(r):
 				blank = n > 0
 				continue
-			case invisible(r):
+			case invisible(r), joiner(r) && (blank || n == 0):
 				continue
 			}
 			if blank {
@@ -45,11 +45,13 @@ func invisible(r rune) bool {
 	switch r {
 	case '\u00AD', '\u034F', '\u061C', '\u115F', '\u1160', '\u17B4', '\u17B5', '\u180E', '\uFEFF', '\uFFFD', '\u3164', '\uFFA0':
 		return true
-	case '\u200D', '\u200C':
-		return false // Joiners are part of emoji, Persian and Indic words.
 	}
-	return unicode.IsControl(r) || r >= '\u200B' && r <= '\u200F' || r >= '\u202A' && r <= '\u202E' || r >= '\u2060' && r <= '\u206F'
+	return unicode.IsControl(r) || r >= '\u200B' && r <= '\u200F' && !joiner(r) || r >= '\u202A' && r <= '\u202E' || r >= '\u2060' && r <= '\u206F'
 }
+
+// joiner characters are part of emoji, and of Persian and Indic words; alone
+// they are padding too.
+func joiner(r rune) bool { return r == '\u200C' || r == '\u200D' }
 
 // cutWord drops a word that the limit has split, if there are others.
 func cutWord(s string) string {

@@ -91,6 +91,7 @@ func (d *wordDecoder) decode(s string) {
 		s = rest
 	}
 	d.text(s)
+	d.flush()
 }
 
 func endsInBlank(s string) bool { return s[len(s)-1] == ' ' || s[len(s)-1] == '\t' }
