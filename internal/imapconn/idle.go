@@ -207,6 +207,9 @@ func (c *Conn) await(end time.Time) (woken bool, err error) {
 func (c *Conn) readBuffered(f *flight) error {
 	for c.dec.Buffered() > 0 {
 		err := c.readOne(f)
+		if err == nil {
+			err = c.dec.Finish()
+		}
 		if err != nil && (c.dec.Err() != nil || !isTimeout(err)) {
 			return err
 		}

@@ -62,6 +62,10 @@ func (d *Decoder) TakeBuffered() []byte {
 	return rest
 }
 
+// Finish skips what is left of the current response, so that Buffered counts
+// only what belongs to the next one, and Release can let go.
+func (d *Decoder) Finish() error { return d.finish() }
+
 // Wait blocks until a byte of the next response is there. It skips what is left
 // of the response before. It holds no buffer while it waits if Release was
 // called. A time-out leaves the Decoder usable; any other error is final.
