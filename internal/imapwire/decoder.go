@@ -119,14 +119,14 @@ func (d *Decoder) expect(want byte) error {
 // span consumes bytes as long as they are of the class and returns them. They
 // are valid until the next read. Too many of them are consumed all the same, so
 // that what follows is still seen for what it is.
-func (d *Decoder) span(class func(byte) bool) ([]byte, error) {
+func (d *Decoder) span(class *byteClass) ([]byte, error) {
 	if _, err := d.peek(); err != nil {
 		return nil, err
 	}
 	d.buf.scratch = d.buf.scratch[:0]
 	for {
 		i := d.r
-		for i < d.w && class(d.buf.window[i]) {
+		for i < d.w && class[d.buf.window[i]] {
 			i++
 		}
 		chunk := d.buf.window[d.r:i]
@@ -157,18 +157,12 @@ func (d *Decoder) bounded(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// isAtomByte is laxer than ATOM-CHAR: flags and labels with brackets, braces,
-// wildcards and raw 8-bit names are seen, and only what delimits tokens ends one.
-func isAtomByte(c byte) bool {
-	return c > ' ' && c != '(' && c != ')' && c != '"' && c != 0x7f
-}
-
 // atomBytes reads an atom. The bytes are valid until the next read.
 func (d *Decoder) atomBytes() ([]byte, error) {
 	if _, err := d.next(); err != nil {
 		return nil, err
 	}
-	b, err := d.span(isAtomByte)
+	b, err := d.span(&inAtom)
 	if err == nil && len(b) == 0 {
 		err = d.syntaxError("an atom")
 	}
@@ -241,8 +235,6 @@ func (d *Decoder) doubtful() error {
 	}
 	return nil
 }
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // number reads digits, saturating at the largest uint64. A number in quotes is
 // taken too; one with letters behind it is none.

@@ -157,6 +157,10 @@ func parseDate(s string) time.Time {
 	if s == "" {
 		return time.Time{}
 	}
+	// Nearly all dates are of this form, and ParseDate tries many others first.
+	if t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", s); err == nil {
+		return t
+	}
 	if t, err := mail.ParseDate(s); err == nil {
 		return t
 	}

@@ -105,8 +105,6 @@ type fetchReader struct {
 	data    FetchData
 }
 
-func isItemNameByte(c byte) bool { return isAtomByte(c) && c != '[' }
-
 // item reads an item. It reports true after the last one, or when the rest of
 // the line makes no sense.
 func (f *fetchReader) item() (done bool, err error) {
@@ -116,7 +114,7 @@ func (f *fetchReader) item() (done bool, err error) {
 	}
 	d.elements, d.doubt = 0, doubt{} // each item stands for itself
 	base := d.depth
-	b, err := d.span(isItemNameByte)
+	b, err := d.span(&inItem)
 	if err != nil {
 		return f.broken("", err, base)
 	}

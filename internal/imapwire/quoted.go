@@ -1,7 +1,5 @@
 package imapwire
 
-func isQuotedByte(c byte) bool { return c != '"' && c != '\\' && c != '\r' && c != '\n' }
-
 // closesQuoted reports whether a quote before c ends its string.
 func closesQuoted(c byte) bool {
 	switch c {
@@ -29,7 +27,7 @@ func (d *Decoder) quotedBytes() ([]byte, error) {
 			}
 		}
 		i := d.r
-		for i < d.w && isQuotedByte(d.buf.window[i]) {
+		for i < d.w && inQuoted[d.buf.window[i]] {
 			i++
 		}
 		run := d.buf.window[d.r:i]

@@ -50,7 +50,7 @@ func (d *Decoder) Next() (Response, error) {
 	if err := d.begin(); err != nil {
 		return Response{}, err
 	}
-	head, err := d.span(isHeadByte)
+	head, err := d.span(&inHead)
 	if err != nil {
 		return Response{}, err
 	}
@@ -66,11 +66,6 @@ func (d *Decoder) Next() (Response, error) {
 		return d.tagged(string(head))
 	}
 }
-
-func isHeadByte(c byte) bool { return c > ' ' }
-
-// isNameByte is what the name of a response may hold.
-func isNameByte(c byte) bool { return isAtomByte(c) && c != '[' && c != '{' }
 
 // begin waits for the first byte of a response.
 func (d *Decoder) begin() error {
@@ -137,7 +132,7 @@ func (d *Decoder) tagged(tag string) (Response, error) {
 }
 
 func (d *Decoder) responseName() (string, error) {
-	b, err := d.span(isNameByte)
+	b, err := d.span(&inName)
 	if err != nil {
 		return "", err
 	}
@@ -174,7 +169,7 @@ func (d *Decoder) text() (string, error) {
 	if d.literal != nil {
 		return "", errLiteralOpen
 	}
-	b, err := d.span(isTextByte)
+	b, err := d.span(&inText)
 	if err != nil {
 		return "", err
 	}
@@ -183,8 +178,6 @@ func (d *Decoder) text() (string, error) {
 	d.inLine = false
 	return s, nil
 }
-
-func isTextByte(c byte) bool { return c != '\n' }
 
 // validText makes UTF-8 of text in no known charset.
 func validText(s string) string {

@@ -70,8 +70,8 @@ func (d *Decoder) skipSection() error {
 				return err
 			}
 			return d.SkipValue()
-		case isSpecByte(c) && c != '{':
-			_, err = d.span(isSpecByte)
+		case inSpec[c] && c != '{':
+			_, err = d.span(&inSpec)
 		case c == ')':
 			err = d.syntaxError("a closing bracket")
 		default:
@@ -97,16 +97,13 @@ func (f *fetchReader) contents(s *BodySection) (err error) {
 	return f.d.drainLiteral()
 }
 
-// isSpecByte is what a section's specifier is made of.
-func isSpecByte(c byte) bool { return isAtomByte(c) && c != ']' }
-
 // sectionSpec reads "[1.2.HEADER.FIELDS (A B)]<0>" (section and partial of RFC
 // 9051 section 9).
 func (d *Decoder) sectionSpec() (s imap.FetchItemBodySection, err error) {
 	if err := d.expect('['); err != nil {
 		return s, err
 	}
-	b, err := d.span(isSpecByte)
+	b, err := d.span(&inSpec)
 	if err != nil {
 		return s, err
 	}

@@ -53,7 +53,7 @@ func (d *Decoder) skipToken() error {
 		d.r++
 		return nil
 	}
-	_, err = d.span(isAtomByte)
+	_, err = d.span(&inAtom)
 	return err
 }
 
@@ -90,28 +90,42 @@ func (d *Decoder) SkipLine() error {
 	if err := d.drainLiteral(); err != nil {
 		return err
 	}
-	var a announcement
 	for {
-		c, err := d.peek()
+		size, isLiteral, err := d.skipText()
 		if err != nil {
 			return err
 		}
-		d.r++
-		if c != '\n' {
-			a.push(c)
-			continue
-		}
-		if !a.complete() {
+		if !isLiteral {
 			d.inLine = false
 			return nil
 		}
-		if err := d.beginLiteral(a.size); err != nil {
+		if err := d.beginLiteral(size); err != nil {
 			return err
 		}
-		a = announcement{}
 		if err := d.drainLiteral(); err != nil {
 			return err
 		}
+	}
+}
+
+// skipText skips to the next line end and reports whether a literal's
+// announcement stands before it.
+func (d *Decoder) skipText() (size uint64, isLiteral bool, err error) {
+	var a announcement
+	for {
+		if _, err := d.peek(); err != nil {
+			return 0, false, err
+		}
+		for i, c := range d.buf.window[d.r:d.w] {
+			if c == '\n' {
+				d.r += i + 1
+				return a.size, a.complete(), nil
+			}
+			if a.state != 0 || c == '{' {
+				a.push(c)
+			}
+		}
+		d.r = d.w
 	}
 }
 
