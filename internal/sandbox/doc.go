@@ -22,7 +22,10 @@
 //   - A COPY of nothing answers a COPYUID that does not parse ([session.Copy]).
 //   - EXAMINE is as good as SELECT for changing mail ([session.Select]).
 //   - RENAME leaves child folders behind, and INBOX can be deleted (account).
-//   - Closing the server misses connections that were just accepted (listener).
+//   - Closing the server misses connections that were just accepted
+//     ([Server.newSession]).
+//   - Envelopes lack senders whose names are not in UTF-8 (the import of
+//     go-message/charset).
 //
 // What remains: it writes system flags in lower case, which is legal since
 // flags are case-insensitive (RFC 9051 section 2.3.2), and it holds a mailbox's

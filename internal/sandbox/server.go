@@ -36,7 +36,7 @@ type Config struct {
 type Server struct {
 	now         func() time.Time
 	cas         *x509.CertPool
-	plain, tls  *listener
+	plain, tls  net.Listener
 	imap        *imapserver.Server
 	serving     errgroup.Group
 	stopWaiting func() bool // for the end of the context
@@ -142,9 +142,7 @@ func (s *Server) shutDown() {
 		s.mu.Lock()
 		s.closed = true // no session starts from here on
 		s.mu.Unlock()
-		s.plain.closeAll()
-		s.tls.closeAll()
-		s.closeErr = errors.Join(s.serving.Wait(), s.imap.Close())
+		s.closeErr = errors.Join(s.plain.Close(), s.tls.Close(), s.serving.Wait(), s.imap.Close())
 		s.sessions.Wait()
 	})
 }
@@ -197,10 +195,10 @@ func (s *Server) Host() string { return loopback }
 
 // Port is the port that speaks plain IMAP, with STARTTLS; passwords are taken
 // without TLS, too.
-func (s *Server) Port() int { return s.plain.port() }
+func (s *Server) Port() int { return port(s.plain) }
 
 // TLSPort is the port that speaks TLS from the start.
-func (s *Server) TLSPort() int { return s.tls.port() }
+func (s *Server) TLSPort() int { return port(s.tls) }
 
 // Addr is the host and port of plain IMAP, with STARTTLS.
 func (s *Server) Addr() string { return s.plain.Addr().String() }
@@ -213,61 +211,8 @@ func (s *Server) CAs() *x509.CertPool { return s.cas }
 
 const loopback = "127.0.0.1"
 
-// A listener knows the connections it has accepted. go-imap's server does not
-// know of one until its goroutine has run, and would not close it before.
-type listener struct {
-	net.Listener
-
-	mu     sync.Mutex
-	conns  map[*conn]struct{}
-	closed bool
+func listen() (net.Listener, error) {
+	return net.Listen("tcp", net.JoinHostPort(loopback, "0"))
 }
 
-func listen() (*listener, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		return nil, err
-	}
-	return &listener{Listener: l, conns: make(map[*conn]struct{})}, nil
-}
-
-func (l *listener) port() int { return l.Addr().(*net.TCPAddr).Port }
-
-func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		c.Close()
-		return nil, net.ErrClosed
-	}
-	tracked := &conn{Conn: c, listener: l}
-	l.conns[tracked] = struct{}{}
-	return tracked, nil
-}
-
-// closeAll closes the listener and every connection that it accepted.
-func (l *listener) closeAll() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	l.Listener.Close()
-	for c := range l.conns {
-		c.Conn.Close()
-	}
-}
-
-type conn struct {
-	net.Conn
-	listener *listener
-}
-
-func (c *conn) Close() error {
-	c.listener.mu.Lock()
-	delete(c.listener.conns, c)
-	c.listener.mu.Unlock()
-	return c.Conn.Close()
-}
+func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }

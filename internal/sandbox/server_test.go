@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"context"
 	"crypto/tls"
+	"mime"
 	"net"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"golang.org/x/net/html/charset"
 
 	"github.com/postern-mail/postern/internal/sandbox"
 )
@@ -123,6 +125,52 @@ func TestFolders(t *testing.T) {
 	}
 	if len(want) != 0 {
 		t.Errorf("LIST lacks %v", want)
+	}
+}
+
+// TestEnvelopes reads the INBOX as go-imap's client shows it.
+func TestEnvelopes(t *testing.T) {
+	t.Parallel()
+	c := client(t, start(t), &imapclient.Options{WordDecoder: &mime.WordDecoder{CharsetReader: charset.NewReaderLabel}})
+	n := selectFolder(t, c, "INBOX").NumMessages
+	var all imap.SeqSet
+	all.AddRange(1, n)
+	messages, err := c.Fetch(all, &imap.FetchOptions{
+		Envelope:      true,
+		InternalDate:  true,
+		BodyStructure: &imap.FetchItemBodyStructure{Extended: true},
+	}).Collect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{ // by subject
+		"灯台見学の日程について":                         "山田 太郎 <yamada@minato.example> text/plain",
+		"Отчёт о состоянии маяка":             "Анна Петрова <petrova@mayak.example> text/plain",
+		"关于航标灯的报价":                            "王小明 <wang@dengta.example> text/plain",
+		"صور المنارة القديمة":                 "ليلى حداد <layla@manara.example> text/plain",
+		"Ihre Rechnung über 238,80 €":         "Jörg Müller <buchhaltung@leuchtturm.example> multipart/mixed",
+		"Party on the pier 🎉🌊":                "Zoë Okafor 🐙 <zoe@example.org> text/plain",
+		"Undelivered Mail Returned to Sender": "Mail Delivery System <MAILER-DAEMON@mail.postern.example> multipart/report",
+	}
+	for _, message := range messages {
+		envelope := message.Envelope
+		if len(envelope.From) != 1 || envelope.MessageID == "" {
+			t.Errorf("envelope %+v", envelope)
+			continue
+		}
+		if age := now.Sub(envelope.Date); age <= 0 || age > 7*24*time.Hour || !envelope.Date.Equal(message.InternalDate) {
+			t.Errorf("%q is of %s and arrived %s", envelope.Subject, envelope.Date, message.InternalDate)
+		}
+		if expected, ok := want[envelope.Subject]; ok {
+			from := envelope.From[0]
+			if got := from.Name + " <" + from.Addr() + "> " + message.BodyStructure.MediaType(); got != expected {
+				t.Errorf("%q: got %s, want %s", envelope.Subject, got, expected)
+			}
+			delete(want, envelope.Subject)
+		}
+	}
+	if len(want) != 0 {
+		t.Errorf("INBOX lacks %v", want)
 	}
 }
 

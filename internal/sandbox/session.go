@@ -8,6 +8,10 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapserver"
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
+
+	// Without it the server's envelopes lack whatever is in a charset other
+	// than ASCII and UTF-8, senders included.
+	_ "github.com/emersion/go-message/charset"
 )
 
 // A session is one connection's. It stands between the protocol, which
@@ -28,6 +32,9 @@ var (
 
 var errClosed = errors.New("the sandbox is closed")
 
+// newSession begins the session of a new connection, unless the server has been
+// closed: the connection was accepted just before then, too late for Close to
+// know of it.
 func (s *Server) newSession(*imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
