@@ -32,24 +32,49 @@ const maxTries = 10
 
 // Folder is a folder's identity.
 type Folder struct {
-	Key Key `json:"key"`
-	// Name is the folder's name as the server has it, with its delimiters.
-	Name string `json:"name"`
+	Key Key
+	// Name is the folder's name as the server has it, with its delimiters, in
+	// the form that imapconn takes.
+	Name string
 	// Delimiter separates the levels of Name; 0 when there are none.
-	Delimiter rune `json:"delimiter,omitempty"`
+	Delimiter rune
 	// Deleted says that the folder is gone. Its key is not given out again.
-	Deleted bool `json:"deleted,omitempty"`
+	Deleted bool
+}
+
+// storedFolder is a Folder in JSON. The name is bytes there: some servers have
+// names that are no UTF-8, which JSON would not bring back.
+type storedFolder struct {
+	Key       Key    `json:"key"`
+	Name      []byte `json:"name"`
+	Delimiter rune   `json:"delimiter,omitempty"`
+	Deleted   bool   `json:"deleted,omitempty"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (f Folder) MarshalJSON() ([]byte, error) {
+	return json.Marshal(storedFolder{f.Key, []byte(f.Name), f.Delimiter, f.Deleted})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (f *Folder) UnmarshalJSON(b []byte) error {
+	var stored storedFolder
+	if err := json.Unmarshal(b, &stored); err != nil {
+		return err
+	}
+	*f = Folder{stored.Key, string(stored.Name), stored.Delimiter, stored.Deleted}
+	return nil
 }
 
 // Path is the name as one element per level.
-func (f Folder) Path() []string { return SplitName(f.Name, f.Delimiter) }
-
-// SplitName divides a server's name for a folder into its levels.
-func SplitName(name string, delimiter rune) []string {
-	if delimiter == 0 {
+func (f Folder) Path() []string {
+	// A name in no valid encoding is marked by a NUL, for the server; people
+	// see it as it is.
+	name := strings.ToValidUTF8(strings.TrimPrefix(f.Name, "\x00"), "\uFFFD")
+	if f.Delimiter == 0 {
 		return []string{name}
 	}
-	return strings.Split(name, string(delimiter))
+	return strings.Split(name, string(f.Delimiter))
 }
 
 // Seen is a folder as a server lists it.

@@ -119,3 +119,17 @@ func TestForget(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesThatAreNoUTF8(t *testing.T) {
+	t.Parallel()
+	kv := bucket(t)
+	const name = "\x00Entw\xfcrfe/Alt"
+	first := resolve(t, NewRegistry(kv), "ann", name)[0]
+	again := resolve(t, NewRegistry(kv), "ann", name)[0]
+	if again != first || again.Name != name {
+		t.Errorf("read again, the folder is %+v, want %+v", again, first)
+	}
+	if path := again.Path(); !slices.Equal(path, []string{"Entw\uFFFDrfe", "Alt"}) {
+		t.Errorf("its path is %q", path)
+	}
+}

@@ -32,6 +32,15 @@ type ListData struct {
 	Status *StatusData
 }
 
+// Name returns the name that the methods of [Conn] take for the mailbox: the
+// decoded one, unless encoding that leads elsewhere.
+func (d *ListData) Name() string {
+	if d.Mailbox == d.RawName || d.Mailbox == "INBOX" || imapwire.EncodeUTF7(d.Mailbox) == d.RawName {
+		return d.Mailbox
+	}
+	return RawName(d.RawName)
+}
+
 // capXList is Gmail's forerunner of SPECIAL-USE.
 const capXList imap.Cap = "XLIST"
 
