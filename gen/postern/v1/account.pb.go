@@ -396,7 +396,7 @@ type MailServer struct {
 	// Host name or IP address. A private address must lie within the networks
 	// that the gateway was started with.
 	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
-	// TCP port.
+	// TCP port. Default: the usual one for the protocol and `tls_mode`.
 	Port int32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
 	// How the connection is protected. Default: `TLS`.
 	TlsMode MailServer_TlsMode `protobuf:"varint,3,opt,name=tls_mode,json=tlsMode,proto3,enum=postern.v1.MailServer_TlsMode" json:"tls_mode,omitempty"`
@@ -630,7 +630,7 @@ func (x *OAuth2) GetScopes() []string {
 type Account_WatchPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How often folders are looked at for which the server sends no push.
-	// Default: 60 s.
+	// Default: what the gateway was started with.
 	PollInterval *durationpb.Duration `protobuf:"bytes,1,opt,name=poll_interval,json=pollInterval,proto3" json:"poll_interval,omitempty"`
 	// Paths of folders that are not watched, their segments joined by `/`, such
 	// as `Projects/2026`. A folder below one of them is not watched either.
@@ -775,7 +775,7 @@ const file_postern_v1_account_proto_rawDesc = "" +
 	"\x04etag\x18\x0f \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag\x1a\xa8\x01\n" +
 	"\vWatchPolicy\x12T\n" +
 	"\rpoll_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x14\xe2A\x01\x01\xbaH\r\xaa\x01\n" +
-	"\"\x04\b\x80\xa3\x052\x02\b\x05R\fpollInterval\x12C\n" +
+	"\"\x04\b\x80\xa3\x052\x02\b\x01R\fpollInterval\x12C\n" +
 	"\x10excluded_folders\x18\x02 \x03(\tB\x18\xe2A\x01\x01\xbaH\x11\x92\x01\x0e\x10\xe8\a\x18\x01\"\ar\x05\x10\x01\x18\xe8\aR\x0fexcludedFolders\x1al\n" +
 	"\bCounters\x12\x1c\n" +
 	"\x06events\x18\x01 \x01(\x03B\x04\xe2A\x01\x03R\x06events\x12 \n" +
@@ -795,11 +795,12 @@ const file_postern_v1_account_proto_rawDesc = "" +
 	"\n" +
 	"\x06PAUSED\x10\x06\x12\t\n" +
 	"\x05ERROR\x10\a:;\xeaA8\n" +
-	"\x0fpostern/Account\x12\x12accounts/{account}*\baccounts2\aaccount\"\x8e\x04\n" +
+	"\x0fpostern/Account\x12\x12accounts/{account}*\baccounts2\aaccount\"\x97\x04\n" +
 	"\n" +
-	"MailServer\x12#\n" +
-	"\x04host\x18\x01 \x01(\tB\x0f\xe2A\x01\x02\xbaH\b\xd8\x01\x01r\x03\xa8\x01\x01R\x04host\x12#\n" +
-	"\x04port\x18\x02 \x01(\x05B\x0f\xe2A\x01\x02\xbaH\b\x1a\x06\x18\xff\xff\x03(\x00R\x04port\x12G\n" +
+	"MailServer\x12,\n" +
+	"\x04host\x18\x01 \x01(\tB\x18\xe2A\x01\x02\xbaH\x11r\x0f\x18\xfd\x012\n" +
+	"^[^\\s/@]*$R\x04host\x12#\n" +
+	"\x04port\x18\x02 \x01(\x05B\x0f\xe2A\x01\x01\xbaH\b\x1a\x06\x18\xff\xff\x03(\x00R\x04port\x12G\n" +
 	"\btls_mode\x18\x03 \x01(\x0e2\x1e.postern.v1.MailServer.TlsModeB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\atlsMode\x128\n" +
 	"\busername\x18\x04 \x01(\tB\x1c\xe2A\x01\x01\xbaH\x15r\x13\x18\xc0\x022\x0e^[^\\x00\\r\\n]*$R\busername\x12=\n" +
 	"\bpassword\x18\x05 \x01(\tB\x1f\xe2A\x01\x04\xbaH\x15r\x13\x18\x80 2\x0e^[^\\x00\\r\\n]*$\x80\x01\x01H\x00R\bpassword\x12,\n" +

@@ -158,7 +158,8 @@ func (VerifyAccountResponse_Step_Outcome) EnumDescriptor() ([]byte, []int) {
 // Asks for a new account.
 type CreateAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The account. `email` and the host and port of `imap` are required.
+	// The account. Required are `email`, the host of `imap`, and its password or
+	// `oauth2`.
 	Account *Account `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
 	// The id that becomes the last part of the name: letters, digits, `-` and `_`,
 	// at most 63, beginning with a letter or digit. Without it one is generated.
@@ -717,13 +718,10 @@ var File_postern_v1_account_service_proto protoreflect.FileDescriptor
 const file_postern_v1_account_service_proto_rawDesc = "" +
 	"\n" +
 	" postern/v1/account_service.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x18postern/v1/account.proto\"\xc1\x05\n" +
-	"\x14CreateAccountRequest\x12\xf7\x03\n" +
-	"\aaccount\x18\x01 \x01(\v2\x13.postern.v1.AccountB\xc7\x03\xe2A\x01\x02\xbaH\xbf\x03\xba\x014\n" +
-	"\raccount.email\x12\x11email is required\x1a\x10this.email != ''\xba\x01a\n" +
-	"\faccount.imap\x12$imap.host and imap.port are required\x1a+this.imap.host != '' && this.imap.port != 0\xba\x01\x91\x01\n" +
-	"\x17account.imap.credential\x12(imap.password or imap.oauth2 is required\x1aLhas(this.imap.password) && this.imap.password != '' || has(this.imap.oauth2)\xba\x01\x88\x01\n" +
-	"\faccount.smtp\x128smtp.host and smtp.port are required where smtp is given\x1a>!has(this.smtp) || this.smtp.host != '' && this.smtp.port != 0\xc8\x01\x01R\aaccount\x12M\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x18postern/v1/account.proto\"\x82\x02\n" +
+	"\x14CreateAccountRequest\x129\n" +
+	"\aaccount\x18\x01 \x01(\v2\x13.postern.v1.AccountB\n" +
+	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\aaccount\x12M\n" +
 	"\n" +
 	"account_id\x18\x02 \x01(\tB.\xe2A\x01\x01\xbaH'\xd8\x01\x01r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\taccountId\x12)\n" +
 	"\rvalidate_only\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\x125\n" +

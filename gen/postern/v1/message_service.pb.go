@@ -90,8 +90,8 @@ type ListMessagesRequest struct {
 	// has:attachment text:"foo"`.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Another order than by arrival, where the server can sort: `date`, `from`,
-	// `to`, `cc`, `subject`, `size` or `internal_date`, with ` desc` to turn it
-	// round.
+	// `to`, `cc`, `subject`, `size` or `internal_date`, ascending, or descending
+	// with ` desc` after it.
 	OrderBy string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	// How much of each message to answer with. Default: METADATA. FULL is not for
 	// lists.

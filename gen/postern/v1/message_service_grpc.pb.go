@@ -50,8 +50,8 @@ type MessageServiceClient interface {
 	ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error)
 	// Gets a message.
 	//
-	// Errors: `MESSAGE_GONE`, `MESSAGE_MOVED` and `UIDVALIDITY_CHANGED`
-	// (NOT_FOUND), only after a successful look.
+	// Errors: `MESSAGE_GONE` and `UIDVALIDITY_CHANGED` (NOT_FOUND), only after a
+	// successful look.
 	GetMessage(ctx context.Context, in *GetMessageRequest, opts ...grpc.CallOption) (*Message, error)
 	// Downloads a message as it is.
 	//
@@ -159,8 +159,8 @@ type MessageServiceServer interface {
 	ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error)
 	// Gets a message.
 	//
-	// Errors: `MESSAGE_GONE`, `MESSAGE_MOVED` and `UIDVALIDITY_CHANGED`
-	// (NOT_FOUND), only after a successful look.
+	// Errors: `MESSAGE_GONE` and `UIDVALIDITY_CHANGED` (NOT_FOUND), only after a
+	// successful look.
 	GetMessage(context.Context, *GetMessageRequest) (*Message, error)
 	// Downloads a message as it is.
 	//
