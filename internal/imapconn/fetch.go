@@ -253,7 +253,11 @@ func (f *fetching) section(m *FetchMessage, data *imapwire.FetchData, s *BodySec
 	}
 	if f.opts.Body != nil {
 		m.FetchData = *data
-		if err := f.opts.Body(m, s); err != nil {
+		err := f.opts.Body(m, s)
+		if broken := f.c.dec.Err(); broken != nil {
+			return broken // which is why Body failed, whatever it made of that
+		}
+		if err != nil {
 			f.stopped = err
 			return f.abandon(s)
 		}

@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,8 +28,9 @@ func testContext(tb testing.TB) context.Context {
 //	C: text     expects a line, such as "C: $1 NOOP"; $1 stands for a tag, which
 //	            is learned where it is first met
 //	close       closes the connection
+//	ignore      reads what the client sends until it closes
 //
-// Within S lines \r, \n, \0 and \xNN are as in Go. The test fails if the client
+// Within S lines \r, \n, \0, \xff and \xe4 are as in Go. The test fails if the client
 // says anything else, and waits for the transcript to end.
 func scripted(tb testing.TB, transcript string) *scriptServer {
 	tb.Helper()
@@ -63,8 +64,6 @@ type scriptServer struct {
 	listener net.Listener
 	done     chan struct{}
 	writes   atomic.Int32 // of the client
-	mu       sync.Mutex
-	client   net.Conn
 }
 
 // config returns a Config that leads to the server.
@@ -129,6 +128,9 @@ func (s *scriptServer) play(conn net.Conn, transcript string) {
 				return
 			}
 		case "close":
+			return
+		case "ignore":
+			_, _ = io.Copy(io.Discard, r)
 			return
 		default:
 			s.tb.Errorf("bad transcript line %q", line)
