@@ -65,7 +65,7 @@ func connect(t testing.TB, s *natsd.Server, addr string) jetstream.JetStream {
 		u.Host = addr
 	}
 	conn, err := nats.Connect(u.String(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
-		nats.IgnoreDiscoveredServers())
+		nats.IgnoreDiscoveredServers(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -188,7 +188,7 @@ func (h *hub) dispatch(e *Entry, sequence uint64) {
 // its queue is full. A slow watcher must not hold up the others, nor make the
 // node remember the log for it. h.mu is held.
 func (h *hub) offer(s *Subscription, e *Entry) {
-	if s.filter.Match(e.Account, e.Type) && !s.push(e) {
+	if e.Sequence() > s.from && s.filter.Match(e.Account, e.Type) && !s.push(e) {
 		h.removeLocked(s)
 	}
 }
@@ -222,10 +222,11 @@ func (h *hub) join(s *Subscription, after uint64) (joined bool, upTo uint64, err
 	if after < h.floor {
 		return false, h.position, nil
 	}
+	// The subscription may be ahead of the hub: its cursor may be of an event
+	// that is still under way to here.
+	s.from = after
 	for _, e := range h.ring {
-		if e.Sequence() > after && s.filter.Match(e.Account, e.Type) {
-			s.push(e)
-		}
+		h.offer(s, e)
 	}
 	if len(s.filter.Accounts) == 0 {
 		h.ofAll[s] = struct{}{}

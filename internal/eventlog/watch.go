@@ -23,6 +23,7 @@ type Subscription struct {
 	log    *Log
 	hub    *hub
 	filter Filter
+	from   uint64 // the hub gives what comes after; set when it is joined
 
 	// What follows belongs to the caller of Next.
 	started  bool
