@@ -28,7 +28,7 @@ const cacheAge = 10 * time.Second
 
 // maxTries bounds how often a change of a record is tried anew because somebody
 // else changed it at the same time.
-const maxTries = 10
+const maxTries = 100
 
 // Folder is a folder's identity.
 type Folder struct {
