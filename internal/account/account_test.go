@@ -1,0 +1,128 @@
+package account_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/secret"
+)
+
+// patience bounds every wait for a condition.
+const patience = 30 * time.Second
+
+// env is one data directory with a NATS server and a key, on which any number
+// of registries can be opened, as nodes do.
+type env struct {
+	dir string
+	js  jetstream.JetStream
+	box *secret.Box
+}
+
+func newEnv(t *testing.T) *env {
+	t.Helper()
+	dir := t.TempDir()
+	return &env{dir: dir, js: jetStream(t, startNATS(t, dir, nil)), box: newBox(t, filepath.Join(dir, "secret.key"))}
+}
+
+func startNATS(t *testing.T, dir string, logger *slog.Logger) *natsd.Server {
+	t.Helper()
+	srv, err := natsd.Start(t.Context(), natsd.Config{DataDir: dir, Addr: "127.0.0.1:0", Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { shutdown(t, srv) })
+	return srv
+}
+
+func shutdown(t *testing.T, srv *natsd.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func jetStream(t *testing.T, srv *natsd.Server) jetstream.JetStream {
+	t.Helper()
+	conn, err := srv.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+func newBox(t *testing.T, path string) *secret.Box {
+	t.Helper()
+	box, err := secret.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return box
+}
+
+func (e *env) open(t *testing.T) *account.Registry {
+	t.Helper()
+	registry, err := account.Open(t.Context(), e.js, account.Config{Box: e.box})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(registry.Close)
+	return registry
+}
+
+// ann is a valid account.
+func ann() *account.Account {
+	return &account.Account{
+		ID: "ann", DisplayName: "Ann", Email: "ann@example.com",
+		IMAP:   account.Endpoint{Host: "mail.example.com", Port: 993, TLSMode: account.TLS, Username: "ann", Password: secret.New("hunter2")},
+		SMTP:   &account.Endpoint{Host: "mail.example.com", Port: 465, TLSMode: account.TLS},
+		Labels: map[string]string{"team": "sales"},
+		Watch:  account.WatchPolicy{PollInterval: time.Minute, ExcludedFolders: []string{"Spam"}},
+	}
+}
+
+func create(t *testing.T, registry *account.Registry, a *account.Account) *account.Account {
+	t.Helper()
+	created, err := registry.Create(t.Context(), a, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return created
+}
+
+// eventually waits until condition holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+func wantError(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("error %v, want %v", err, want)
+	}
+}

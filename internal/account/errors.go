@@ -1,0 +1,42 @@
+package account
+
+import (
+	"errors"
+	"strings"
+)
+
+var (
+	// ErrNotFound says that there is no such account.
+	ErrNotFound = errors.New("account not found")
+	// ErrExists says that the id of a new account is taken.
+	ErrExists = errors.New("account already exists")
+	// ErrEtagMismatch says that the settings have changed since the etag was
+	// given out.
+	ErrEtagMismatch = errors.New("the account has been changed by somebody else: read it again")
+	// ErrRequestIDReused says that a request id was used before for something
+	// else, or for an account that has been deleted since.
+	ErrRequestIDReused = errors.New("the request id has been used for another request: use a fresh one")
+	// ErrUnreadable says that a stored account cannot be read: it is damaged,
+	// or written by a later version of Postern.
+	ErrUnreadable = errors.New("stored account cannot be read")
+)
+
+// FieldError says what is wrong with one field. Field is a path in the API's
+// spelling, such as "imap.port".
+type FieldError struct {
+	Field       string
+	Description string
+}
+
+// ValidationError lists all that is wrong with an account's settings.
+type ValidationError struct {
+	Fields []FieldError
+}
+
+func (e *ValidationError) Error() string {
+	parts := make([]string, len(e.Fields))
+	for i, field := range e.Fields {
+		parts[i] = field.Field + ": " + field.Description
+	}
+	return "invalid account: " + strings.Join(parts, "; ")
+}

@@ -1,0 +1,194 @@
+package account
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/postern-mail/postern/internal/secret"
+)
+
+// recordVersion is raised when an older Postern would misread a record.
+const recordVersion = 1
+
+// record is the stored form of an account. Fields of type sealed are secrets.
+type record struct {
+	Version     int               `json:"version"`
+	ID          string            `json:"id"`
+	DisplayName string            `json:"display_name,omitempty"`
+	Email       string            `json:"email"`
+	IMAP        endpointRecord    `json:"imap"`
+	SMTP        *endpointRecord   `json:"smtp,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Watch       watchRecord       `json:"watch,omitzero"`
+	Paused      bool              `json:"paused,omitempty"`
+
+	IdentityScheme IdentityScheme `json:"identity_scheme,omitempty"`
+	IdentityKey    sealed         `json:"identity_key,omitempty"`
+
+	CreateTime time.Time `json:"create_time,omitzero"`
+	UpdateTime time.Time `json:"update_time,omitzero"`
+	// Revision counts the changes of the settings; with CreateTime it makes the
+	// etag. The key's own revision will not do, since it also moves when a token
+	// is refreshed.
+	Revision   uint64 `json:"revision,omitempty"`
+	Connection string `json:"connection,omitempty"`
+	// Request is the hash of the request id that created the account.
+	Request string `json:"request,omitempty"`
+}
+
+type endpointRecord struct {
+	Host     string       `json:"host"`
+	Port     int          `json:"port"`
+	TLSMode  TLSMode      `json:"tls_mode"`
+	Username string       `json:"username,omitempty"`
+	Password sealed       `json:"password,omitempty"`
+	OAuth2   *oauthRecord `json:"oauth2,omitempty"`
+}
+
+type oauthRecord struct {
+	AccessToken  sealed    `json:"access_token,omitempty"`
+	RefreshToken sealed    `json:"refresh_token,omitempty"`
+	Expiry       time.Time `json:"expiry,omitzero"`
+	ClientID     string    `json:"client_id,omitempty"`
+	ClientSecret sealed    `json:"client_secret,omitempty"`
+	TokenURL     string    `json:"token_url,omitempty"`
+	Scopes       []string  `json:"scopes,omitempty"`
+}
+
+type watchRecord struct {
+	IdleFolders     []string      `json:"idle_folders,omitempty"`
+	PollInterval    time.Duration `json:"poll_interval,omitempty"`
+	ExcludedFolders []string      `json:"excluded_folders,omitempty"`
+}
+
+// sealed is a secret as it leaves the process; JSON writes it in base64.
+type sealed []byte
+
+// sealer seals or opens the secrets of one record and keeps the first error, so
+// that a record is one expression. The place of each secret names the account
+// and the field: a sealed value that is moved elsewhere does not open.
+type sealer struct {
+	box *secret.Box
+	id  string
+	err error
+}
+
+func (s *sealer) place(field string) []byte { return []byte("account/" + s.id + "/" + field) }
+
+func (s *sealer) seal(field string, value secret.String) sealed {
+	if s.err != nil || value.IsZero() {
+		return nil
+	}
+	out, err := s.box.Seal([]byte(value.Reveal()), s.place(field))
+	s.err = err
+	return out
+}
+
+func (s *sealer) open(field string, value sealed) secret.String {
+	if s.err != nil || len(value) == 0 {
+		return secret.String{}
+	}
+	plain, err := s.box.Open(value, s.place(field))
+	s.err = err
+	return secret.New(string(plain))
+}
+
+// encode gives the stored form of an account.
+func (r *Registry) encode(a *Account, revision uint64, request string) ([]byte, error) {
+	s := &sealer{box: r.box, id: a.ID}
+	rec := newRecord(a, s.seal)
+	if s.err != nil {
+		return nil, s.err
+	}
+	rec.Revision, rec.Request = revision, request
+	return json.Marshal(rec)
+}
+
+// newRecord puts an account into the stored form, its secrets as seal has them.
+func newRecord(a *Account, seal func(field string, value secret.String) sealed) *record {
+	rec := &record{
+		Version: recordVersion, ID: a.ID, DisplayName: a.DisplayName, Email: a.Email,
+		IMAP: newEndpointRecord("imap", a.IMAP, seal), Labels: a.Labels, Watch: watchRecord(a.Watch), Paused: a.Paused,
+		IdentityScheme: a.IdentityScheme, IdentityKey: seal("identity_key", a.IdentityKey),
+		CreateTime: a.CreateTime, UpdateTime: a.UpdateTime, Connection: a.ConnectionRevision,
+	}
+	if a.SMTP != nil {
+		smtp := newEndpointRecord("smtp", *a.SMTP, seal)
+		rec.SMTP = &smtp
+	}
+	return rec
+}
+
+func newEndpointRecord(prefix string, e Endpoint, seal func(string, secret.String) sealed) endpointRecord {
+	rec := endpointRecord{
+		Host: e.Host, Port: e.Port, TLSMode: e.TLSMode, Username: e.Username,
+		Password: seal(prefix+".password", e.Password),
+	}
+	if o := e.OAuth2; o != nil {
+		rec.OAuth2 = &oauthRecord{
+			AccessToken: seal(prefix+".access_token", o.AccessToken), RefreshToken: seal(prefix+".refresh_token", o.RefreshToken),
+			Expiry: o.Expiry.UTC(), ClientID: o.ClientID, ClientSecret: seal(prefix+".client_secret", o.ClientSecret),
+			TokenURL: o.TokenURL, Scopes: o.Scopes,
+		}
+	}
+	return rec
+}
+
+// stored is an account with what only the registry needs of its record.
+type stored struct {
+	account  *Account
+	revision uint64 // of the settings
+	request  string
+}
+
+// decode reads the stored form of the account with the given id.
+func (r *Registry) decode(id string, value []byte) (*stored, error) {
+	var rec record
+	if err := json.Unmarshal(value, &rec); err != nil {
+		// The parser's error may quote the record; only its kind matters.
+		return nil, fmt.Errorf("account %s: %w: damaged", id, ErrUnreadable)
+	}
+	if rec.Version != recordVersion {
+		return nil, fmt.Errorf("account %s: %w: its version is %d, and this Postern reads %d",
+			id, ErrUnreadable, rec.Version, recordVersion)
+	}
+	// The id of the key decides, so a record copied under another key does not
+	// open.
+	s := &sealer{box: r.box, id: id}
+	a := &Account{
+		ID: id, DisplayName: rec.DisplayName, Email: rec.Email, IMAP: s.endpoint("imap", &rec.IMAP),
+		Labels: rec.Labels, Watch: WatchPolicy(rec.Watch), Paused: rec.Paused,
+		IdentityScheme: rec.IdentityScheme, IdentityKey: s.open("identity_key", rec.IdentityKey),
+		CreateTime: rec.CreateTime, UpdateTime: rec.UpdateTime, ConnectionRevision: rec.Connection,
+		Etag: rec.etag(),
+	}
+	if rec.SMTP != nil {
+		smtp := s.endpoint("smtp", rec.SMTP)
+		a.SMTP = &smtp
+	}
+	if s.err != nil {
+		return nil, fmt.Errorf("account %s: %w: %w", id, ErrUnreadable, s.err)
+	}
+	return &stored{account: a, revision: rec.Revision, request: rec.Request}, nil
+}
+
+func (s *sealer) endpoint(prefix string, rec *endpointRecord) Endpoint {
+	e := Endpoint{
+		Host: rec.Host, Port: rec.Port, TLSMode: rec.TLSMode, Username: rec.Username,
+		Password: s.open(prefix+".password", rec.Password),
+	}
+	if o := rec.OAuth2; o != nil {
+		e.OAuth2 = &OAuth2{
+			AccessToken: s.open(prefix+".access_token", o.AccessToken), RefreshToken: s.open(prefix+".refresh_token", o.RefreshToken),
+			Expiry: o.Expiry, ClientID: o.ClientID, ClientSecret: s.open(prefix+".client_secret", o.ClientSecret),
+			TokenURL: o.TokenURL, Scopes: o.Scopes,
+		}
+	}
+	return e
+}
+
+func (rec *record) etag() string {
+	return strconv.FormatInt(rec.CreateTime.UnixMicro(), 36) + "-" + strconv.FormatUint(rec.Revision, 36)
+}

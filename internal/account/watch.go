@@ -1,0 +1,220 @@
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Change is what Watch tells about one account.
+type Change struct {
+	ID string
+	// Deleted says that the account is gone. Account is nil then.
+	Deleted bool
+	Account *Account
+}
+
+// Watch yields every account as it is, and then each one whose settings have
+// changed, was created or deleted, until ctx ends, the registry is closed, or
+// the loop is left. It outlives reconnections to NATS.
+//
+// A slow loop holds nothing up: changes of one account that it did not keep up
+// with come as one, the latest. An id that was deleted and registered anew
+// meanwhile comes as deleted first. Changes of status and refreshed tokens are
+// not reported.
+func (r *Registry) Watch(ctx context.Context) iter.Seq[Change] {
+	return func(yield func(Change) bool) {
+		sub := r.cache.subscribe()
+		defer r.cache.unsubscribe(sub)
+		// When each reported account was created, to tell one life of an id
+		// from the next.
+		reported := make(map[string]time.Time)
+		for {
+			for _, id := range r.cache.takeDirty(sub) {
+				if ctx.Err() != nil {
+					return
+				}
+				current, err := r.cache.read(id)
+				created, known := reported[id]
+				if known && (err != nil || !current.CreateTime.Equal(created)) {
+					delete(reported, id)
+					if !yield(Change{ID: id, Deleted: true}) {
+						return
+					}
+				}
+				if err != nil {
+					continue
+				}
+				reported[id] = current.CreateTime
+				if !yield(Change{ID: id, Account: current}) {
+					return
+				}
+			}
+			select {
+			case <-sub.wake:
+			case <-ctx.Done():
+				return
+			case <-r.done:
+				return
+			}
+		}
+	}
+}
+
+// subscription collects the ids that a watcher has yet to look at.
+type subscription struct {
+	dirty map[string]struct{}
+	wake  chan struct{}
+}
+
+func (c *cache) subscribe() *subscription {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sub := &subscription{dirty: make(map[string]struct{}, len(c.ids)), wake: make(chan struct{}, 1)}
+	for _, id := range c.ids {
+		sub.dirty[id] = struct{}{}
+	}
+	c.watchers[sub] = struct{}{}
+	return sub
+}
+
+func (c *cache) unsubscribe(sub *subscription) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.watchers, sub)
+}
+
+// takeDirty empties a subscription and gives what was in it, sorted.
+func (c *cache) takeDirty(sub *subscription) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := make([]string, 0, len(sub.dirty))
+	for id := range sub.dirty {
+		ids = append(ids, id)
+	}
+	clear(sub.dirty)
+	slices.Sort(ids)
+	return ids
+}
+
+// wake tells the watchers of a change. The caller holds the lock.
+func (c *cache) wake(id string) {
+	for sub := range c.watchers {
+		sub.dirty[id] = struct{}{}
+		select {
+		case sub.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// feedBackoff is the pause before a watch that failed is set up again.
+const feedBackoff = time.Second
+
+// feed keeps the cache up to date until ctx ends. It closes loaded once the
+// cache holds all that was in the bucket.
+func (r *Registry) feed(ctx context.Context, conn *nats.Conn, loaded chan<- struct{}) {
+	defer close(r.done)
+	reconnected := conn.StatusChanged(nats.CONNECTED)
+	defer conn.RemoveStatusListener(reconnected)
+	for {
+		complete, again := r.follow(ctx, reconnected, loaded)
+		if complete {
+			loaded = nil
+		}
+		if again {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(feedBackoff):
+		}
+	}
+}
+
+// follow reads the bucket and then its changes, until the watch or ctx ends.
+// Complete says that the whole bucket was read. Again says that the connection
+// was lost and is back: the NATS client would resume the watch by itself, but
+// only after it has missed heartbeats, which was measured to take 15 to 20 s.
+func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, loaded chan<- struct{}) (complete, again bool) {
+	watcher, err := r.kv.WatchFiltered(ctx, []string{accountPrefix + "*", statusPrefix + "*"})
+	if err != nil {
+		if ctx.Err() == nil {
+			r.logger.Warn("watch the accounts", "error", err)
+		}
+		return false, false
+	}
+	defer stop(watcher)
+	r.cache.advance(0)
+	seen, last := make(map[string]bool), uint64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return complete, false
+		case <-reconnected:
+			return complete, true
+		case update, ok := <-watcher.Updates():
+			switch {
+			case !ok:
+				return complete, false
+			case update == nil: // the end of what was there
+				r.cache.keepOnly(seen, last)
+				seen, complete = nil, true
+				if loaded != nil {
+					close(loaded)
+				}
+			default:
+				if seen != nil && update.Operation() == jetstream.KeyValuePut {
+					seen[update.Key()] = true
+				}
+				last = max(last, update.Revision())
+				r.take(update)
+				r.cache.advance(update.Revision())
+			}
+		}
+	}
+}
+
+// stop ends a watcher. Its channel is emptied, because the NATS client waits
+// for room in it before it lets go of the subscription.
+func stop(watcher jetstream.KeyWatcher) {
+	// An error means that the connection is gone, and the watch with it.
+	_ = watcher.Stop()
+	for range watcher.Updates() {
+	}
+}
+
+// take brings one update into the cache.
+func (r *Registry) take(update jetstream.KeyValueEntry) {
+	gone := update.Operation() != jetstream.KeyValuePut
+	if id, ok := strings.CutPrefix(update.Key(), statusPrefix); ok {
+		var record *statusRecord
+		if !gone && json.Unmarshal(update.Value(), &record) != nil {
+			r.logger.Warn("a stored status cannot be read", "account", id)
+			return
+		}
+		r.cache.putStatus(id, update.Revision(), record)
+		return
+	}
+	id := strings.TrimPrefix(update.Key(), accountPrefix)
+	switch {
+	case gone:
+		r.cache.forget(id, update.Revision())
+	case r.cache.seen(id, update.Revision()):
+	default:
+		decoded, err := r.decode(id, update.Value())
+		if err != nil {
+			r.logger.Error("an account is left out", "account", id, "error", err)
+			r.cache.remove(id, update.Revision())
+			return
+		}
+		r.cache.put(id, entry{stored: decoded, kvRevision: update.Revision()})
+	}
+}
