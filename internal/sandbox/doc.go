@@ -1,9 +1,9 @@
 // Package sandbox is a mailbox to play with: an IMAP server in this process, on
-// loopback, with sample mail in several languages, for the demo and for quick
-// tests.
+// loopback, with sample mail in several languages, and an SMTP server beside it
+// that delivers into it; for the demo and for quick tests.
 //
-// It is go-imap's in-memory server with its rough edges filed off. It has
-// IDLE, UIDPLUS, MOVE, SPECIAL-USE, LIST-STATUS and ESEARCH, and neither
+// The IMAP server is go-imap's in-memory server with its rough edges filed
+// off. It has IDLE, UIDPLUS, MOVE, SPECIAL-USE, LIST-STATUS and ESEARCH, and neither
 // CONDSTORE nor QRESYNC nor NOTIFY: a gateway that works here and with Dovecot
 // has met both kinds of server.
 //
@@ -23,7 +23,7 @@
 //   - EXAMINE is as good as SELECT for changing mail ([session.Select]).
 //   - RENAME leaves child folders behind, and INBOX can be deleted (account).
 //   - Closing the server misses connections that were just accepted
-//     ([Server.newSession]).
+//     (listener).
 //   - Envelopes lack senders whose names are not in UTF-8 (the import of
 //     go-message/charset).
 //

@@ -52,6 +52,9 @@ var samples = []struct {
 
 const projectFolder = "Projects/Lighthouse"
 
+// dateLayout is how mail writes dates (RFC 5322 section 3.3).
+const dateLayout = "Mon, 02 Jan 2006 15:04:05 -0700"
+
 // addSamples fills the demo's mailbox.
 func (s *Server) addSamples(ctx context.Context) error {
 	a := s.account(Username)
@@ -146,7 +149,7 @@ func formatDate(now time.Time, offset string, zone []string) (string, error) {
 		}
 		location = t.Location()
 	}
-	return at.In(location).Format("Mon, 02 Jan 2006 15:04:05 -0700"), nil
+	return at.In(location).Format(dateLayout), nil
 }
 
 // formatICS writes a moment as a calendar does (RFC 5545 section 3.3.5), on the

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapserver"
+	"github.com/emersion/go-smtp"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -36,8 +38,9 @@ type Config struct {
 type Server struct {
 	now         func() time.Time
 	cas         *x509.CertPool
-	plain, tls  net.Listener
 	imap        *imapserver.Server
+	smtp        *smtp.Server
+	ports       ports
 	serving     errgroup.Group
 	stopWaiting func() bool // for the end of the context
 	closeOnce   sync.Once
@@ -79,26 +82,63 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 	return s, nil
 }
 
-// serve opens both listeners and serves them in the background.
+// ports are where the server listens.
+type ports struct{ imap, imaps, smtp, smtps *listener }
+
+// listenAll opens all ports, or none.
+func listenAll() (ports, error) {
+	var p ports
+	for _, l := range []**listener{&p.imap, &p.imaps, &p.smtp, &p.smtps} {
+		var err error
+		if *l, err = listen(); err != nil {
+			return ports{}, errors.Join(err, p.close())
+		}
+	}
+	return p, nil
+}
+
+func (p ports) close() error {
+	var errs []error
+	for _, l := range []*listener{p.imap, p.imaps, p.smtp, p.smtps} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// serve opens the ports and serves them in the background.
 func (s *Server) serve(certificate tls.Certificate, log *slog.Logger) error {
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	s.imap = imapserver.New(&imapserver.Options{
 		NewSession:   s.newSession,
 		Caps:         capabilities,
-		Logger:       debugLogger{log},
+		Logger:       debugLogger{log, "imap: "},
 		TLSConfig:    config,
 		InsecureAuth: true, // it listens on loopback only
 	})
+	s.smtp = s.newSubmission(debugLogger{log, "smtp: "})
+	s.smtp.TLSConfig = config
 	var err error
-	if s.plain, err = listen(); err != nil {
+	if s.ports, err = listenAll(); err != nil {
 		return err
 	}
-	if s.tls, err = listen(); err != nil {
-		s.plain.Close()
-		return err
+	for _, service := range []struct {
+		serve    func(net.Listener) error
+		listener net.Listener
+	}{
+		{s.imap.Serve, s.ports.imap},
+		{s.imap.Serve, tls.NewListener(s.ports.imaps, config)},
+		{s.smtp.Serve, s.ports.smtp},
+		{s.smtp.Serve, tls.NewListener(s.ports.smtps, config)},
+	} {
+		s.serving.Go(func() error {
+			if err := service.serve(service.listener); !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			return nil
+		})
 	}
-	s.serving.Go(func() error { return s.imap.Serve(s.plain) })
-	s.serving.Go(func() error { return s.imap.Serve(tls.NewListener(s.tls, config)) })
 	return nil
 }
 
@@ -122,11 +162,18 @@ var capabilities = imap.CapSet{
 	imap.CapLiteralPlus:      {},
 }
 
-// debugLogger hands the server's log lines to slog.
-type debugLogger struct{ log *slog.Logger }
+// debugLogger hands the servers' log lines to slog.
+type debugLogger struct {
+	log    *slog.Logger
+	prefix string
+}
 
 func (l debugLogger) Printf(format string, args ...any) {
-	l.log.Debug("imap: " + fmt.Sprintf(format, args...))
+	l.log.Debug(l.prefix + fmt.Sprintf(format, args...))
+}
+
+func (l debugLogger) Println(args ...any) {
+	l.log.Debug(l.prefix + strings.TrimSuffix(fmt.Sprintln(args...), "\n"))
 }
 
 // Close ends the server and all its connections, and waits until they have
@@ -142,7 +189,12 @@ func (s *Server) shutDown() {
 		s.mu.Lock()
 		s.closed = true // no session starts from here on
 		s.mu.Unlock()
-		s.closeErr = errors.Join(s.plain.Close(), s.tls.Close(), s.serving.Wait(), s.imap.Close())
+		// With the ports and connections closed and the accepting done, the
+		// servers have nothing left to do but to notice.
+		s.closeErr = errors.Join(s.ports.close(), s.serving.Wait(), s.imap.Close())
+		if err := s.smtp.Shutdown(context.Background()); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.closeErr = errors.Join(s.closeErr, err)
+		}
 		s.sessions.Wait()
 	})
 }
@@ -195,24 +247,23 @@ func (s *Server) Host() string { return loopback }
 
 // Port is the port that speaks plain IMAP, with STARTTLS; passwords are taken
 // without TLS, too.
-func (s *Server) Port() int { return port(s.plain) }
+func (s *Server) Port() int { return s.ports.imap.port() }
 
-// TLSPort is the port that speaks TLS from the start.
-func (s *Server) TLSPort() int { return port(s.tls) }
+// TLSPort is the port that speaks IMAP in TLS from the start.
+func (s *Server) TLSPort() int { return s.ports.imaps.port() }
+
+// SMTPPort is the port that takes mail by SMTP, with STARTTLS. It asks for the
+// same user name and password as IMAP.
+func (s *Server) SMTPPort() int { return s.ports.smtp.port() }
+
+// SMTPTLSPort is the port that takes mail by SMTP in TLS from the start.
+func (s *Server) SMTPTLSPort() int { return s.ports.smtps.port() }
 
 // Addr is the host and port of plain IMAP, with STARTTLS.
-func (s *Server) Addr() string { return s.plain.Addr().String() }
+func (s *Server) Addr() string { return s.ports.imap.Addr().String() }
 
-// TLSAddr is the host and port of TLS from the start.
-func (s *Server) TLSAddr() string { return s.tls.Addr().String() }
+// TLSAddr is the host and port of IMAP in TLS from the start.
+func (s *Server) TLSAddr() string { return s.ports.imaps.Addr().String() }
 
 // CAs holds the authority that signed the server's certificate.
 func (s *Server) CAs() *x509.CertPool { return s.cas }
-
-const loopback = "127.0.0.1"
-
-func listen() (net.Listener, error) {
-	return net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-}
-
-func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }

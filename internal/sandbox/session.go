@@ -33,15 +33,12 @@ var (
 var errClosed = errors.New("the sandbox is closed")
 
 // newSession begins the session of a new connection, unless the server has been
-// closed: the connection was accepted just before then, too late for Close to
-// know of it.
-func (s *Server) newSession(c *imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
+// closed: the connection was accepted just before then, too late for imapserver
+// to know of it when it was closed.
+func (s *Server) newSession(*imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		// A refusal in words could wait for the client's part of the TLS
-		// handshake.
-		c.NetConn().Close()
 		return nil, nil, errClosed
 	}
 	s.sessions.Add(1)
