@@ -43,7 +43,7 @@ func tokenize(t testing.TB, e *Encoder) []string {
 			token, in = in[:1], in[1:]
 		case c == '"':
 			token, in = strictQuoted(t, in, e.UTF8)
-		case c == '{' || c == '~':
+		case c == '{' || strings.HasPrefix(in, "~{"):
 			token, in = strictLiteral(t, in)
 		default:
 			n := strings.IndexFunc(in, func(r rune) bool {

@@ -14,7 +14,7 @@ type Decoder struct {
 	// not in modified UTF-7 (RFC 6855 section 3, RFC 9051 section 5.1).
 	UTF8 bool
 	// DecodeText turns header text with RFC 2047 words, or in no known charset,
-	// into UTF-8. It must not fail. If nil, DecodeText is used.
+	// into UTF-8. It must not fail. If nil, the function DecodeText does it.
 	DecodeText func(raw string) string
 
 	src    io.Reader
@@ -118,7 +118,8 @@ func (d *Decoder) expect(want byte) error {
 
 // span consumes bytes as long as they are of the class and returns them. They
 // are valid until the next read. Too many of them are consumed all the same, so
-// that what follows is still seen for what it is.
+// that what follows is still seen for what it is; with the LimitError come those
+// that the limit allows.
 func (d *Decoder) span(class *byteClass) ([]byte, error) {
 	if _, err := d.peek(); err != nil {
 		return nil, err
@@ -144,7 +145,8 @@ func (d *Decoder) span(class *byteClass) ([]byte, error) {
 	}
 }
 
-// store adds to the scratch space, up to just enough for bounded to object.
+// store adds to the scratch space, up to one byte more than is allowed, so that
+// bounded objects.
 func (d *Decoder) store(b []byte) {
 	room := d.limits.String + 1 - int64(len(d.buf.scratch))
 	d.buf.scratch = append(d.buf.scratch, b[:min(int64(len(b)), room)]...)
@@ -152,7 +154,7 @@ func (d *Decoder) store(b []byte) {
 
 func (d *Decoder) bounded(b []byte) ([]byte, error) {
 	if int64(len(b)) > d.limits.String {
-		return nil, d.limitError("String", d.limits.String)
+		return b[:d.limits.String], d.limitError("String", d.limits.String)
 	}
 	return b, nil
 }

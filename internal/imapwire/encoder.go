@@ -56,7 +56,7 @@ type cut struct {
 	size   int64
 }
 
-// Reset empties the Encoder and overwrites what it held, which may have been a
+// Reset empties the Encoder and overwrites its buffer, which may have held a
 // password.
 func (e *Encoder) Reset() {
 	clear(e.buf)

@@ -112,6 +112,7 @@ func TestFetch(t *testing.T) {
 		{"date a list", "(INTERNALDATE (UID 3) UID 4)", FetchData{UID: 4}, nil, []string{"INTERNALDATE"}},
 		{"date broken", `(INTERNALDATE "yesterday" UID 4)`, FetchData{UID: 4}, nil, []string{"INTERNALDATE"}},
 		{"value missing at the end", "(UID 4 RFC822)", FetchData{UID: 4}, nil, []string{"RFC822"}},
+		{"value of an unknown item missing", "(UID 4 X-FOO)", FetchData{UID: 4}, nil, []string{"X-FOO"}},
 		{"envelope broken", `(ENVELOPE ("a" "b" ((NIL NIL {3}` + "\nxyz" + ` "h") x "stray" UID 1`, FetchData{}, nil, []string{"ENVELOPE"}},
 		{"stray quote", `(UID 4 ENVELOPE (NIL "a" b" NIL) FLAGS ())`, FetchData{UID: 4}, nil, []string{"ENVELOPE"}},
 		{"stray values", `(UID 4 "x" (y) MODSEQ (5))`, FetchData{UID: 4, ModSeq: 5}, nil, []string{"", ""}},

@@ -219,6 +219,18 @@ func TestSmallLimits(t *testing.T) {
 	}
 }
 
+// TestLongText expects a completion to arrive, whatever its text.
+func TestLongText(t *testing.T) {
+	t.Parallel()
+	d := NewDecoder(strings.NewReader("A1 OK [X] abcdefghij\r\n* 7 RECENT\r\n"), Limits{String: 8})
+	if r := mustNext(t, d); r.Tag != "A1" || r.Status.Code != "X" || r.Status.Text != "abc" {
+		t.Errorf("Next = %+v, %+v", r, r.Status)
+	}
+	if r := mustNext(t, d); r.Num != 7 {
+		t.Errorf("then %+v", r)
+	}
+}
+
 // TestRangesWithDoubles sends a set that exceeds the limit only as long as it is
 // not sorted.
 func TestRangesWithDoubles(t *testing.T) {

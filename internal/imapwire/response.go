@@ -164,13 +164,14 @@ func (d *Decoder) status(typ imap.StatusResponseType) (*Status, error) {
 	return s, nil
 }
 
-// text reads the rest of the line, and the line's end.
+// text reads the rest of the line, and the line's end. What exceeds the limit is
+// cut off: that a command is complete matters more than what is said about it.
 func (d *Decoder) text() (string, error) {
 	if d.literal != nil {
 		return "", errLiteralOpen
 	}
 	b, err := d.span(&inText)
-	if err != nil {
+	if err != nil && d.err != nil {
 		return "", err
 	}
 	s := strings.Trim(string(b), " \t\r\x00")

@@ -3,19 +3,25 @@ package imapwire
 // SkipValue skips one value of any shape: an atom, a string, a literal, a list
 // with whatever it holds.
 func (d *Decoder) SkipValue() error {
+	if c, err := d.next(); err != nil {
+		return err
+	} else if c == ')' {
+		return d.syntaxError("a value")
+	}
 	base := d.depth
 	for {
 		if err := d.skipToken(); err != nil {
 			return err
 		}
-		if d.depth <= base {
+		if d.depth == base {
 			return nil
 		}
 	}
 }
 
-// skipToken skips a bracket, an atom, a string or a literal. The depth of lists
-// needs no bound here since nothing recurses.
+// skipToken skips a bracket, an atom, a string or a literal. A closing bracket
+// must have an open list to close. The depth of lists needs no bound here since
+// nothing recurses.
 func (d *Decoder) skipToken() error {
 	c, err := d.next()
 	if err != nil {
@@ -27,9 +33,6 @@ func (d *Decoder) skipToken() error {
 		d.depth++
 		return nil
 	case ')':
-		if d.depth == 0 {
-			return d.syntaxError("a value")
-		}
 		d.r++
 		d.depth--
 		return nil
