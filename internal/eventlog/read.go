@@ -49,10 +49,15 @@ func (l *Log) Replay(ctx context.Context, account string, after Head, fn func(*E
 	if err != nil {
 		return after, fmt.Errorf("read the head of account %s: %w", account, err)
 	}
-	if last == nil || last.Sequence() <= after.Sequence {
+	if last == nil || last.Number <= after.Number {
 		return after, nil
 	}
 	f, from := Filter{Accounts: []string{account}}, after.Sequence
+	if from >= last.Sequence() {
+		// Later events at lower sequences: the stream was made anew, and all
+		// that it has came after what the caller remembers.
+		from = 0
+	}
 	for from < last.Sequence() {
 		p, err := l.page(ctx, f, from, last.Sequence(), replayPage)
 		if err != nil {

@@ -178,6 +178,41 @@ func TestReplayPages(t *testing.T) {
 	}
 }
 
+// TestReplayAfterTheStreamWasMadeAnew: numbers go on where the account was, at
+// sequences that begin again; nothing of it may be taken for known.
+func TestReplayAfterTheStreamWasMadeAnew(t *testing.T) {
+	t.Parallel()
+	js := connect(t, startServer(t, "", "127.0.0.1:0"), "")
+	l := open(t, js, eventlog.Config{})
+	w := writer(t, l, "ann")
+	mustAppend(t, w, arrived("ann", 1, 30)...)
+	snapshot := w.Head()
+	if err := js.DeleteStream(testContext(t), eventlog.StreamName); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, js, eventlog.Config{})
+	w, err := l.Writer(testContext(t), "ann", snapshot.Number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replay := func() (numbers []uint64, err error) {
+		_, err = l.Replay(testContext(t), "ann", snapshot, func(e *eventlog.Entry) error {
+			numbers = append(numbers, e.Number)
+			return nil
+		})
+		return numbers, err
+	}
+	mustAppend(t, w, arrived("ann", 31, 2)...)
+	if numbers, err := replay(); err != nil || !slices.Equal(numbers, []uint64{31, 32}) {
+		t.Errorf("replayed %v, %v, want 31 and 32", numbers, err)
+	}
+	mustAppend(t, w, arrived("ann", 33, 40)...)
+	gap := (*eventlog.GapError)(nil)
+	if numbers, err := replay(); !errors.As(err, &gap) {
+		t.Errorf("replayed %v, %v, want *GapError: sequence 30 is event 60 now", numbers, err)
+	}
+}
+
 // TestForeignMessages: what somebody else puts into the stream does not stop
 // the reading.
 func TestForeignMessages(t *testing.T) {

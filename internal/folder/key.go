@@ -1,9 +1,7 @@
 package folder
 
 import (
-	"crypto/sha256"
 	"encoding/base32"
-	"encoding/binary"
 	"fmt"
 )
 
@@ -60,20 +58,4 @@ func (k *Key) UnmarshalText(text []byte) error {
 	}
 	*k = parsed
 	return nil
-}
-
-// deriveKey computes the nth candidate for the key of a folder. Whoever sees
-// the folder first computes the same one, so that two nodes that race for it
-// do not need to agree on anything but the path.
-func deriveKey(account, raw string, n uint32) Key {
-	h := sha256.New()
-	var num [4]byte
-	for _, field := range []string{"folder-key-1", account, raw} {
-		binary.BigEndian.PutUint32(num[:], uint32(len(field)))
-		h.Write(num[:])
-		h.Write([]byte(field))
-	}
-	binary.BigEndian.PutUint32(num[:], n)
-	h.Write(num[:])
-	return Key(h.Sum(nil)[:keySize])
 }
