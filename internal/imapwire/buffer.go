@@ -31,7 +31,8 @@ func (d *Decoder) borrow() {
 
 // Release gives the read buffer back until the first byte of the next response
 // arrives. Call it when a command is done and the connection may lie idle. With
-// bytes waiting in the buffer it does nothing.
+// bytes waiting in the buffer, or a response that is not finished, it does
+// nothing.
 func (d *Decoder) Release() {
 	if d.buf == nil || d.inLine || d.r < d.w {
 		return
@@ -62,15 +63,11 @@ func (d *Decoder) TakeBuffered() []byte {
 	return rest
 }
 
-// Finish skips what is left of the current response, so that Buffered counts
-// only what belongs to the next one, and Release can let go.
-func (d *Decoder) Finish() error { return d.finish() }
-
 // Wait blocks until a byte of the next response is there. It skips what is left
 // of the response before. It holds no buffer while it waits if Release was
 // called. A time-out leaves the Decoder usable; any other error is final.
 func (d *Decoder) Wait() error {
-	if err := d.finish(); err != nil {
+	if err := d.Finish(); err != nil {
 		return err
 	}
 	return d.wait()

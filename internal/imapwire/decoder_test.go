@@ -301,6 +301,21 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+func TestFinish(t *testing.T) {
+	t.Parallel()
+	d := decode("* 1 EXISTS\n")
+	mustNext(t, d)
+	if d.Buffered() == 0 {
+		t.Fatal("the line's end is not there to be finished")
+	}
+	if err := d.Finish(); err != nil || d.Buffered() != 0 {
+		t.Fatalf("Finish: %v, Buffered = %d", err, d.Buffered())
+	}
+	if d.Release(); d.buf != nil {
+		t.Fatal("Release kept the buffer")
+	}
+}
+
 func TestTakeBuffered(t *testing.T) {
 	t.Parallel()
 	d := decode("A1 OK DEFLATE active\n\x01\x02")

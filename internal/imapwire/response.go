@@ -44,7 +44,7 @@ type Status struct {
 // *SyntaxError Next goes on with the line after. A time-out before the first
 // byte leaves the Decoder usable, as Wait does.
 func (d *Decoder) Next() (Response, error) {
-	if err := d.finish(); err != nil {
+	if err := d.Finish(); err != nil {
 		return Response{}, err
 	}
 	if err := d.begin(); err != nil {

@@ -74,8 +74,10 @@ func (d *Decoder) leave(base int) error {
 	return nil
 }
 
-// finish skips what is left of the current response.
-func (d *Decoder) finish() error {
+// Finish skips what is left of the current response, if only its line end. Next
+// and Wait do so by themselves; it is for looking at Buffered, and for Release,
+// after data that may be the last for a while.
+func (d *Decoder) Finish() error {
 	if d.err != nil {
 		return d.err
 	}
