@@ -167,9 +167,6 @@ func (c *Conn) exchange(cmds []*command, parts [][]imapwire.Segment) error {
 		}
 		out = append(out, done...)
 	}
-	if c.mailbox != nil {
-		c.mailbox.fresh = false
-	}
 	f := &flight{}
 	for i, cmd := range cmds {
 		f.cmds = append(f.cmds, cmd)

@@ -44,13 +44,10 @@ type Conn struct {
 
 // mailbox is what is known of the selected mailbox.
 type mailbox struct {
-	name     string
-	examined bool // opened by EXAMINE
-	data     SelectData
-	messages uint32
-	// fresh says that nothing happened since SELECT, so messages is what the
-	// server has now.
-	fresh     bool
+	name      string
+	examined  bool // opened by EXAMINE
+	data      SelectData
+	messages  uint32
 	positions positions
 }
 

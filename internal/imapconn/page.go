@@ -38,10 +38,9 @@ type Page struct {
 // order is that of UIDs, so new mail never shifts a page. Mail that the server
 // has when Page is called is seen.
 //
-// It takes one round trip in the usual cases: the first page after Select, and
-// any page that was seen on this connection before or follows such a one.
-// Otherwise it takes two. What makes that possible are the positions of UIDs
-// that earlier pages have shown.
+// It takes one round trip in the usual cases: the first page, and any page that
+// follows one that was seen on this connection. Otherwise it takes two. What
+// makes that possible are the positions of UIDs that earlier pages have shown.
 func (c *Conn) Page(ctx context.Context, opts *PageOptions) (*Page, error) {
 	switch {
 	case c.usable() != nil:
@@ -104,8 +103,10 @@ func (p *pager) add(m *FetchMessage) error {
 	return nil
 }
 
-// trim puts the newest first and drops what is too much.
+// trim puts the newest first and drops what is too much, and what has been
+// expunged since it was fetched.
 func (p *pager) trim() {
+	p.found = slices.DeleteFunc(p.found, func(m *FetchMessage) bool { return m.SeqNum == 0 })
 	slices.SortFunc(p.found, func(a, b *FetchMessage) int { return cmp.Compare(b.UID, a.UID) })
 	if len(p.found) > p.opts.Size {
 		clear(p.found[p.opts.Size:])
@@ -136,32 +137,48 @@ func (m *FetchMessage) merge(later *FetchMessage) {
 
 func (p *pager) missing() int { return p.opts.Size - len(p.found) }
 
-// newest gathers the first page.
+// newest gathers the first page, by UID from a position on if one is known, else
+// by number. NOOP tells what is new: it goes before UIDs, and behind numbers,
+// which RFC 9051 section 5.5 forbids after a command that may bring an EXPUNGE.
 func (p *pager) newest(ctx context.Context) error {
 	m := p.c.mailbox
-	if m.fresh {
-		return p.upTo(ctx, m.messages)
+	cmds := []*command{{name: "NOOP"}}
+	if from, ok := m.positions.newest(m.messages, p.opts.Size); ok {
+		cmds = append(cmds, p.fetch(imap.UIDSet{{Start: from}}))
+	} else if m.messages > 0 {
+		low := m.messages - min(m.messages, uint32(p.opts.Size)) + 1
+		cmds = slices.Insert(cmds, 0, p.fetch(imap.SeqSet{{Start: low, Stop: m.messages}}))
 	}
-	from, ok := m.positions.newest(m.messages, p.opts.Size)
-	if !ok {
-		if err := p.c.Noop(ctx); err != nil {
-			return err
-		}
-		return p.upTo(ctx, m.messages)
-	}
-	// RFC 9051 section 5.5 forbids sequence numbers behind NOOP, for it may
-	// bring an EXPUNGE; UIDs may follow.
-	fetch := p.fetch(imap.UIDSet{{Start: from}})
-	if err := p.run(ctx, &command{name: "NOOP"}, fetch); err != nil {
+	if err := p.run(ctx, cmds...); err != nil {
 		return err
 	}
-	p.trim()
-	below, ok := m.positions.below(from)
-	if !ok || p.missing() == 0 {
-		p.more = p.more || below > 0
-		return nil
+	// Dovecot answers NOOP only after the commands behind it, so mail that NOOP
+	// has told of may be missing even where UIDs were asked for.
+	if low, _ := p.span(); low == 0 {
+		p.found = nil // nothing, or nothing that is still there
+		return p.upTo(ctx, m.messages)
 	}
-	return p.upTo(ctx, below)
+	if _, high := p.span(); high < m.messages {
+		low := max(high, m.messages-min(m.messages, uint32(p.opts.Size))) + 1
+		if err := p.run(ctx, p.fetch(imap.SeqSet{{Start: low, Stop: m.messages}})); err != nil {
+			return err
+		}
+	}
+	p.trim()
+	low, _ := p.span()
+	return p.upTo(ctx, low-min(low, 1))
+}
+
+// span returns the lowest and the highest number that a message found has now,
+// or 0 if none is left in the mailbox.
+func (p *pager) span() (low, high uint32) {
+	for _, m := range p.found {
+		if m.SeqNum > 0 && (low == 0 || m.SeqNum < low) {
+			low = m.SeqNum
+		}
+		high = max(high, m.SeqNum)
+	}
+	return low, high
 }
 
 // older gathers a page below a UID.
@@ -220,12 +237,17 @@ func (p *pager) fetch(set imap.NumSet) *command {
 	return f.command("")
 }
 
-// run runs commands of which the last is a FETCH.
+// run runs FETCH commands, possibly with a NOOP.
 func (p *pager) run(ctx context.Context, cmds ...*command) error {
 	if err := p.c.run(ctx, cmds...); err != nil {
 		return err
 	}
-	return fetchError(cmds[len(cmds)-1])
+	for _, cmd := range cmds {
+		if err := fetchError(cmd); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // matching gathers a page of the messages that match criteria.

@@ -73,14 +73,7 @@ func (s *scriptServer) config() Config {
 		Host: host, Port: port, TLSMode: ModePlaintext,
 		Auth:           Auth{Username: "ann", Password: "secret"},
 		CommandTimeout: testTimeout,
-		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			var d net.Dialer
-			conn, err := d.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return &countingConn{Conn: conn, writes: &s.writes}, nil
-		},
+		Dial:           countWrites(&s.writes),
 	}
 }
 
@@ -88,6 +81,18 @@ func (s *scriptServer) config() Config {
 type countingConn struct {
 	net.Conn
 	writes *atomic.Int32
+}
+
+// countWrites dials like a plain dialer and counts the writes.
+func countWrites(writes *atomic.Int32) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &countingConn{Conn: conn, writes: writes}, nil
+	}
 }
 
 func (c *countingConn) Write(p []byte) (int, error) {

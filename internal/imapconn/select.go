@@ -77,7 +77,6 @@ func (c *Conn) Select(ctx context.Context, name string, opts *SelectOptions) (*S
 		examined: opts.ReadOnly,
 		data:     s.data,
 		messages: s.data.NumMessages,
-		fresh:    true,
 	}
 	return &c.mailbox.data, nil
 }

@@ -118,7 +118,6 @@ func (c *Conn) note(s *imapwire.Status) {
 func (c *Conn) exists(n uint32) {
 	if m := c.mailbox; m != nil {
 		m.messages = n
-		m.fresh = false
 	}
 }
 
@@ -136,7 +135,6 @@ func (c *Conn) vanished(uids imap.UIDSet) {
 	if m == nil {
 		return
 	}
-	m.fresh = false
 	m.messages -= uint32(min(uint64(m.messages), imapwire.CountUIDs(uids)))
 	m.positions.vanished(uids)
 }
@@ -146,7 +144,6 @@ func (c *Conn) expunged(seq uint32) {
 	if m == nil {
 		return
 	}
-	m.fresh = false
 	if m.messages > 0 {
 		m.messages--
 	}
