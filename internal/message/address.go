@@ -22,21 +22,23 @@ type Address struct {
 func ParseAddressList(raw string) ([]Address, []Defect) { return parseAddressList(raw, "") }
 
 func parseAddressList(raw, hint string) ([]Address, []Defect) {
-	p := addressParser{s: raw, hint: hint}
+	p := addressParser{s: raw, hint: hint, lastAt: strings.LastIndexByte(raw, '@')}
 	p.parse()
 	return p.list, p.found
 }
 
 // addressParser collects one item of the list at a time.
 type addressParser struct {
-	s    string
-	i    int
-	hint string
+	s      string
+	i      int
+	lastAt int // of the last "@" in s
+	hint   string
 
 	list  []Address
 	found defects
 
 	phrase    strings.Builder // what is outside brackets, without quotes
+	at        bool            // there is an "@" in it
 	comment   string
 	quoted    bool // the phrase has a quoted string
 	addr      string
@@ -91,6 +93,7 @@ func (p *addressParser) parse() {
 
 // text takes n bytes into the phrase.
 func (p *addressParser) text(n int) {
+	p.at = p.at || p.s[p.i] == '@'
 	p.phrase.WriteString(p.s[p.i : p.i+n])
 	p.i += n
 }
@@ -114,13 +117,13 @@ func encodedWordLength(s string) int {
 }
 
 func (p *addressParser) colon() {
+	if p.bracketed || p.inGroup || p.at {
+		p.phrase.WriteByte(':')
+		return
+	}
 	name := strings.TrimSpace(p.phrase.String())
-	if p.bracketed || p.inGroup || strings.Contains(name, "@") || name == "" || strings.EqualFold(name, "mailto") {
-		if !strings.EqualFold(name, "mailto") {
-			p.phrase.WriteByte(':')
-		} else {
-			p.phrase.Reset()
-		}
+	if name == "" || strings.EqualFold(name, "mailto") {
+		p.phrase.Reset()
 		return
 	}
 	p.group, p.inGroup, p.members = p.decodeName(name), true, 0
@@ -174,7 +177,7 @@ func (p *addressParser) angle() {
 	start, inQuote := p.i, false
 	for p.i < len(p.s) {
 		c := p.s[p.i]
-		if c == '"' && strings.IndexByte(p.s[p.i:], '@') > 0 {
+		if c == '"' && p.i < p.lastAt {
 			inQuote = !inQuote
 		}
 		if c == '>' && !inQuote || c == ',' && !inQuote && p.s[start] != '@' {
@@ -183,10 +186,11 @@ func (p *addressParser) angle() {
 		p.i++
 	}
 	inner := p.s[start:p.i]
-	if strings.HasPrefix(p.s[p.i:], ">") {
-		p.i++
-	} else {
+	if p.i == len(p.s) || p.s[p.i] != '>' {
 		p.found.add(DefectAddress)
+	}
+	for p.i < len(p.s) && p.s[p.i] == '>' {
+		p.i++
 	}
 	if p.bracketed {
 		p.endItem() // A second address without a comma between.
@@ -226,7 +230,7 @@ func (p *addressParser) endItem() {
 
 func (p *addressParser) reset() {
 	p.phrase.Reset()
-	p.comment, p.addr, p.quoted, p.bracketed = "", "", false, false
+	p.comment, p.addr, p.quoted, p.bracketed, p.at = "", "", false, false, false
 }
 
 func (p *addressParser) endBracketed(phrase string) {

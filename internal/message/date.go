@@ -42,10 +42,10 @@ type dateParser struct {
 
 func (d *dateParser) field(s string) {
 	switch {
-	case strings.Contains(s, ":"):
-		d.clock(s)
 	case d.hour >= 0 && (s[0] == '+' || s[0] == '-'):
 		d.offset(s)
+	case strings.Contains(s, ":"):
+		d.clock(s)
 	case s[0] >= '0' && s[0] <= '9':
 		d.number(s)
 	default:
@@ -83,11 +83,11 @@ func (d *dateParser) clock(s string) {
 func (d *dateParser) offset(s string) {
 	digits := strings.ReplaceAll(s[1:], ":", "")
 	v, err := strconv.Atoi(digits)
-	if err != nil || len(digits) != 4 {
-		d.ok = false
-		if err != nil || len(digits) > 2 {
-			return
-		}
+	d.ok = d.ok && err == nil && len(s) == len("+0100")
+	switch {
+	case err != nil || len(digits) > 4:
+		return
+	case len(digits) <= 2:
 		v *= 100
 	}
 	seconds := (v/100*60 + v%100) * 60

@@ -12,6 +12,7 @@ import (
 type quotedPrintableReader struct {
 	src   *bufio.Reader
 	carry []byte // the beginning of an escape that a fragment has split
+	whole []byte // carry and the rest of its line
 	out   []byte // decoded, not yet read
 	buf   []byte
 	err   error
@@ -52,8 +53,8 @@ func (r *quotedPrintableReader) fill(want int) {
 			r.err = err
 		}
 		if len(r.carry) > 0 {
-			line = append(r.carry, line...)
-			r.carry = nil
+			r.whole = append(append(r.whole[:0], r.carry...), line...)
+			line, r.carry = r.whole, r.carry[:0]
 		}
 		if !whole {
 			line = r.split(line)
@@ -67,7 +68,7 @@ func (r *quotedPrintableReader) fill(want int) {
 func (r *quotedPrintableReader) split(line []byte) []byte {
 	if i := bytes.LastIndexByte(line[max(len(line)-2, 0):], '='); i >= 0 {
 		i += max(len(line)-2, 0)
-		r.carry = bytes.Clone(line[i:])
+		r.carry = append(r.carry[:0], line[i:]...)
 		return line[:i]
 	}
 	return line

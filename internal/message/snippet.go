@@ -77,11 +77,7 @@ func readableLines(text string) []string {
 		case trimmed == "":
 		case strings.HasPrefix(trimmed, ">"):
 			quoted = append(quoted, strings.TrimLeft(trimmed, "> "))
-		case line == "-- " || line == "-- \r" || historyBegins(trimmed) && len(own) > 0:
-			if len(own) > 0 {
-				return own
-			}
-		case attribution.MatchString(trimmed):
+		case line == "-- ", line == "-- \r", historyBegins(trimmed), len(trimmed) < maxAttribution && attribution.MatchString(trimmed):
 			if len(own) > 0 {
 				return own
 			}
@@ -95,6 +91,9 @@ func readableLines(text string) []string {
 	}
 	return own
 }
+
+// maxAttribution bounds the lines that are matched.
+const maxAttribution = 400
 
 // attribution is the line that mailers put before the quoted text, in the
 // languages where they say so with a colon at the end.

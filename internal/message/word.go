@@ -65,6 +65,9 @@ type wordDecoder struct {
 	out     strings.Builder
 	found   defects
 	pending *word
+	// noEnd says that there is no "?=" in what remains, or else it would be
+	// searched for again for each of many beginnings.
+	noEnd bool
 }
 
 func (d *wordDecoder) decode(s string) {
@@ -193,16 +196,7 @@ func (d *wordDecoder) parseWord(s string) (word, string, bool) {
 // wordText cuts the text of a word at its "?=". Without one the word ends
 // where the next one begins, or with the field.
 func (d *wordDecoder) wordText(s string, kind byte) (text, rest string) {
-	end := strings.Index(s, "?=")
-	if kind == 'q' {
-		end = endOfQ(s, end)
-	}
-	if end >= 0 {
-		if next := strings.Index(s[:end], "=?"); next >= 0 && kind == 'b' {
-			// The end belongs to a later word.
-			d.found.add(DefectEncodedWord)
-			return s[:next], s[next:]
-		}
+	if end := d.wordEnd(s, kind); end >= 0 {
 		if strings.ContainsAny(s[:end], " \t") {
 			d.found.add(DefectEncodedWord)
 		}
@@ -213,6 +207,25 @@ func (d *wordDecoder) wordText(s string, kind byte) (text, rest string) {
 		return s[:next], s[next:]
 	}
 	return strings.TrimSuffix(s, "?"), ""
+}
+
+// wordEnd finds the "?=" that ends a word, or gives -1.
+func (d *wordDecoder) wordEnd(s string, kind byte) int {
+	if kind == 'b' {
+		// Base64 has no question mark: one without "=" belongs to the next
+		// word.
+		end := strings.IndexByte(s, '?')
+		if end >= 0 && !strings.HasPrefix(s[end:], "?=") {
+			return -1
+		}
+		return end
+	}
+	if d.noEnd {
+		return -1
+	}
+	end := strings.Index(s, "?=")
+	d.noEnd = end < 0
+	return endOfQ(s, end)
 }
 
 // endOfQ skips a "?=" that is a bare question mark before an escape: "Why?=20
