@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+	"github.com/postern-mail/postern/internal/account"
+)
+
+// accountReader looks accounts up.
+type accountReader interface {
+	// Get fails with [account.ErrNotFound].
+	Get(ctx context.Context, id string) (*account.Account, error)
+}
+
+// accountService implements AccountService.
+type accountService struct {
+	posternv1.UnimplementedAccountServiceServer
+	registry *account.Registry
+	verifier verifier
+	pager    pager
+}
+
+var accountFields = (&posternv1.Account{}).ProtoReflect().Descriptor()
+
+// accountID is the id in a name whose form was validated.
+func accountID(name string) string { return strings.TrimPrefix(name, "accounts/") }
+
+// CreateAccount implements AccountService.
+func (s *accountService) CreateAccount(ctx context.Context, req *posternv1.CreateAccountRequest) (*posternv1.Account, error) {
+	a := &account.Account{ID: req.GetAccountId()}
+	applySettings(a, req.GetAccount())
+	if req.GetValidateOnly() {
+		return s.dryRun(ctx, a)
+	}
+	created, err := s.registry.Create(ctx, a, req.GetRequestId())
+	if err != nil {
+		return nil, fmt.Errorf("create account: %w", err)
+	}
+	return accountProto(created), nil
+}
+
+// dryRun checks what CreateAccount would, and stores nothing.
+func (s *accountService) dryRun(ctx context.Context, a *account.Account) (*posternv1.Account, error) {
+	a.Normalize()
+	if err := a.Validate(); err != nil {
+		return nil, err
+	}
+	if a.ID != "" {
+		if _, err := s.registry.Get(ctx, a.ID); err == nil {
+			return nil, fmt.Errorf("account %s: %w", a.ID, account.ErrExists)
+		}
+	}
+	return accountProto(a), nil
+}
+
+// GetAccount implements AccountService.
+func (s *accountService) GetAccount(ctx context.Context, req *posternv1.GetAccountRequest) (*posternv1.Account, error) {
+	paths, err := readPaths(req.GetReadMask(), accountFields, "read_mask")
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.registry.Get(ctx, accountID(req.GetName()))
+	if err != nil {
+		return nil, err
+	}
+	out := accountProto(a)
+	keep(out, paths)
+	return out, nil
+}
+
+// ListAccounts implements AccountService.
+func (s *accountService) ListAccounts(_ context.Context, req *posternv1.ListAccountsRequest) (*posternv1.ListAccountsResponse, error) {
+	paths, err := readPaths(req.GetReadMask(), accountFields, "read_mask")
+	if err != nil {
+		return nil, err
+	}
+	match, err := accountMatch(req.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	after := ""
+	if token := req.GetPageToken(); token != "" {
+		position, err := s.pager.position(req, token)
+		if err != nil {
+			return nil, err
+		}
+		after = string(position)
+	}
+	accounts, more := s.registry.List(account.Filter{Match: match}, after, pageSize(req.GetPageSize()))
+	resp := &posternv1.ListAccountsResponse{}
+	for _, a := range accounts {
+		out := accountProto(a)
+		keep(out, paths)
+		resp.Accounts = append(resp.Accounts, out)
+	}
+	if more {
+		last := accounts[len(accounts)-1].ID
+		if resp.NextPageToken, err = s.pager.token(req, []byte(last)); err != nil {
+			return nil, err
+		}
+	}
+	return resp, nil
+}
+
+// UpdateAccount implements AccountService.
+func (s *accountService) UpdateAccount(ctx context.Context, req *posternv1.UpdateAccountRequest) (*posternv1.Account, error) {
+	in := req.GetAccount()
+	paths, err := updatePaths(req)
+	if err != nil {
+		return nil, err
+	}
+	updated, err := s.registry.Update(ctx, accountID(in.GetName()), in.GetEtag(), func(a *account.Account) error {
+		settings := settingsProto(a)
+		for _, path := range paths {
+			overwrite(settings.ProtoReflect(), in.ProtoReflect(), path)
+		}
+		applySettings(a, settings)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("update account: %w", err)
+	}
+	return accountProto(updated), nil
+}
+
+// settable are the fields that an update may change; the others are the
+// server's, and a mask that names them changes nothing (AIP-203).
+var settable = []string{"display_name", "email", "imap", "smtp", "watch", "labels"}
+
+// updatePaths are the fields that an update is to change.
+func updatePaths(req *posternv1.UpdateAccountRequest) ([]maskPath, error) {
+	if len(req.GetUpdateMask().GetPaths()) == 0 {
+		return populated(req.GetAccount().ProtoReflect()), nil
+	}
+	paths, err := readPaths(req.GetUpdateMask(), accountFields, "update_mask")
+	if err != nil {
+		return nil, err
+	}
+	if paths == nil {
+		for _, field := range settable {
+			paths = append(paths, maskPath{field})
+		}
+	}
+	return paths, nil
+}
+
+// populated lists what is set in a message, down to single fields: a server of
+// which only the password is given keeps its host (AIP-134).
+func populated(m protoreflect.Message) []maskPath {
+	var paths []maskPath
+	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		name := string(field.Name())
+		if field.Message() == nil || field.IsList() || field.IsMap() || field.Message().FullName().Parent() == "google.protobuf" {
+			paths = append(paths, maskPath{name})
+			return true
+		}
+		for _, below := range populated(value.Message()) {
+			paths = append(paths, append(maskPath{name}, below...))
+		}
+		return true
+	})
+	return paths
+}
+
+// DeleteAccount implements AccountService.
+func (s *accountService) DeleteAccount(ctx context.Context, req *posternv1.DeleteAccountRequest) (*emptypb.Empty, error) {
+	if err := s.registry.Delete(ctx, accountID(req.GetName()), req.GetEtag()); err != nil {
+		return nil, fmt.Errorf("delete account: %w", err)
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// VerifyAccount implements AccountService.
+func (s *accountService) VerifyAccount(ctx context.Context, req *posternv1.VerifyAccountRequest) (*posternv1.VerifyAccountResponse, error) {
+	a, err := s.registry.Get(ctx, accountID(req.GetName()))
+	if err != nil {
+		return nil, err
+	}
+	return s.verifier.verify(ctx, a), nil
+}

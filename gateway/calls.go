@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// calls is what every call goes through, whichever way it comes: who is it, is
+// the request well-formed, and what becomes of its error. The interceptors of
+// both gRPC servers and the hand-written routes use the same one.
+type calls struct {
+	auth      Authenticator
+	validator protovalidate.Validator
+	log       *slog.Logger
+	// access writes a line for each call. It is off where the HTTP server
+	// writes the line.
+	access bool
+}
+
+// Metadata keys, which are header names too.
+const (
+	headerAuthorization  = "authorization"
+	headerRequestID      = "x-request-id"
+	headerIdempotencyKey = "idempotency-key"
+)
+
+// open reports whether a method can be called without a token: what tells that
+// the gateway lives and what its API looks like, which is no secret.
+func open(method string) bool {
+	return strings.HasPrefix(method, "/grpc.health.") || strings.HasPrefix(method, "/grpc.reflection.")
+}
+
+// admit finds out who calls.
+func (c *calls) admit(ctx context.Context, method string, authorization []string) (Principal, error) {
+	if open(method) {
+		return Principal{ID: "-"}, nil
+	}
+	return authenticate(ctx, c.auth, authorization)
+}
+
+// check validates a request by the rules in its proto file.
+func (c *calls) check(req any) error {
+	msg, ok := req.(proto.Message)
+	if !ok {
+		return nil
+	}
+	err := c.validator.Validate(msg)
+	var invalid *protovalidate.ValidationError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	bad := &errdetails.BadRequest{}
+	var texts []string
+	for _, v := range invalid.Violations {
+		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
+			Field:       protovalidate.FieldPathString(v.Proto.GetField()),
+			Description: v.Proto.GetMessage(),
+			Reason:      v.Proto.GetRuleId(),
+		})
+		texts = append(texts, v.String())
+	}
+	return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The request is not valid: %s.",
+		strings.Join(texts, "; ")).detail(bad)
+}
+
+// finish turns the outcome of a call into what the client gets, and logs the
+// errors that the operator has to see. crash is what recover gave.
+func (c *calls) finish(ctx context.Context, method string, err error, crash any) error {
+	if crash != nil {
+		f := refuse(codes.Internal, reasonInternal,
+			"Something went wrong inside Postern. Its log has the details under the id %s.", requestID(ctx)).
+			with("id", requestID(ctx))
+		c.log.ErrorContext(ctx, "panic in a call", "method", method, "request_id", requestID(ctx),
+			"panic", crash, "stack", string(debug.Stack()))
+		return f
+	}
+	if err == nil {
+		return nil
+	}
+	f := classify(ctx, err)
+	if f.code == codes.Internal {
+		c.log.ErrorContext(ctx, "call failed", "method", method, "request_id", requestID(ctx), "reason", f.reason, "error", err)
+	}
+	return f
+}
+
+// note writes the access log's line. It has no arguments and no content.
+func (c *calls) note(ctx context.Context, method string, who Principal, begin time.Time, err error) {
+	if !c.access || open(method) {
+		return
+	}
+	s := status.Convert(err)
+	c.log.InfoContext(ctx, "grpc", "method", method, "code", s.Code().String(), "reason", string(reasonOf(s)),
+		"principal", who.ID, "request_id", requestID(ctx), "duration", time.Since(begin))
+}
+
+// unary is the interceptor of calls with one answer.
+func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	begin := time.Now()
+	md, _ := metadata.FromIncomingContext(ctx)
+	ctx = withRequestID(ctx, md.Get(headerRequestID))
+	var who Principal
+	defer func() {
+		if err = c.finish(ctx, info.FullMethod, err, recover()); err != nil {
+			resp = nil
+		}
+		c.note(ctx, info.FullMethod, who, begin, err)
+	}()
+	// A header that cannot be set any more belongs to a call that has ended.
+	_ = grpc.SetHeader(ctx, metadata.Pairs(headerRequestID, requestID(ctx)))
+	if who, err = c.admit(ctx, info.FullMethod, md.Get(headerAuthorization)); err != nil {
+		return nil, err
+	}
+	if err := applyIdempotencyKey(req, md.Get(headerIdempotencyKey)); err != nil {
+		return nil, err
+	}
+	if err := c.check(req); err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+// stream is the interceptor of calls with many answers.
+func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	begin := time.Now()
+	md, _ := metadata.FromIncomingContext(stream.Context())
+	ctx := withRequestID(stream.Context(), md.Get(headerRequestID))
+	var who Principal
+	defer func() {
+		err = c.finish(ctx, info.FullMethod, err, recover())
+		c.note(ctx, info.FullMethod, who, begin, err)
+	}()
+	_ = stream.SetHeader(metadata.Pairs(headerRequestID, requestID(ctx)))
+	if who, err = c.admit(ctx, info.FullMethod, md.Get(headerAuthorization)); err != nil {
+		return err
+	}
+	return handler(srv, &checkedStream{ServerStream: stream, context: ctx, check: c.check})
+}
+
+// checkedStream validates what the client sends and carries the call's context.
+type checkedStream struct {
+	grpc.ServerStream
+	// A ServerStream hands its context out by a method: there is no other way
+	// to give the handler ours.
+	context context.Context //nolint:containedctx // see above
+	check   func(any) error
+}
+
+// Context implements [grpc.ServerStream].
+func (s *checkedStream) Context() context.Context { return s.context }
+
+// RecvMsg implements [grpc.ServerStream].
+func (s *checkedStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return s.check(m)
+}
+
+// applyIdempotencyKey puts the Idempotency-Key header into the request_id of a
+// request that has that field. Requests without it are idempotent by nature.
+func applyIdempotencyKey(req any, keys []string) error {
+	msg, ok := req.(proto.Message)
+	if !ok || len(keys) == 0 || keys[0] == "" {
+		return nil
+	}
+	m := msg.ProtoReflect()
+	field := m.Descriptor().Fields().ByName("request_id")
+	if field == nil || field.Kind() != protoreflect.StringKind {
+		return nil
+	}
+	if given := m.Get(field).String(); given != "" && given != keys[0] {
+		return refuseField("request_id", reasonArgumentInvalid,
+			"The Idempotency-Key header and request_id differ: give one of them.")
+	}
+	m.Set(field, protoreflect.ValueOfString(keys[0]))
+	return nil
+}

@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"context"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/api/httpbody"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+	"github.com/postern-mail/postern/internal/message"
+)
+
+// DownloadMessage implements MessageService.
+func (s *messageService) DownloadMessage(req *posternv1.DownloadMessageRequest, stream grpc.ServerStreamingServer[httpbody.HttpBody]) error {
+	return s.downloadRaw(stream.Context(), req, &grpcSink{stream: stream})
+}
+
+// DownloadAttachment implements MessageService.
+func (s *messageService) DownloadAttachment(req *posternv1.DownloadAttachmentRequest, stream grpc.ServerStreamingServer[httpbody.HttpBody]) error {
+	return s.downloadPart(stream.Context(), req, &grpcSink{stream: stream})
+}
+
+// grpcSink sends a download as chunks. The first has the content type; the
+// file's name is in the metadata, as it would be in HTTP.
+type grpcSink struct {
+	stream grpc.ServerStreamingServer[httpbody.HttpBody]
+	first  *httpbody.HttpBody
+}
+
+func (s *grpcSink) begin(f file) error {
+	s.first = &httpbody.HttpBody{ContentType: f.contentType}
+	if err := s.stream.SendHeader(metadata.Pairs("content-disposition", contentDisposition(f.name))); err != nil {
+		return err
+	}
+	if f.size == 0 {
+		return s.stream.Send(s.first) // nothing follows that could carry it
+	}
+	return nil
+}
+
+func (s *grpcSink) Write(p []byte) (int, error) {
+	chunk := &httpbody.HttpBody{Data: p}
+	if s.first != nil {
+		chunk.ContentType = s.first.GetContentType()
+		s.first = nil
+	}
+	// Send has encoded the chunk when it returns, so p may be used again.
+	if err := s.stream.Send(chunk); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// downloadMessage serves GET /v1/{name=accounts/*/messages/*}:raw.
+func (g *Gateway) downloadMessage(w http.ResponseWriter, r *http.Request, path map[string]string) {
+	g.byHand(w, r, posternv1.MessageService_DownloadMessage_FullMethodName, func(ctx context.Context) error {
+		req := &posternv1.DownloadMessageRequest{Name: path["name"]}
+		if err := g.checkDownload(r, req); err != nil {
+			return err
+		}
+		return g.messages.downloadRaw(ctx, req, newHTTPSink(w))
+	})
+}
+
+// downloadAttachment serves GET
+// /v1/{name=accounts/*/messages/*/attachments/*}:download.
+func (g *Gateway) downloadAttachment(w http.ResponseWriter, r *http.Request, path map[string]string) {
+	g.byHand(w, r, posternv1.MessageService_DownloadAttachment_FullMethodName, func(ctx context.Context) error {
+		req := &posternv1.DownloadAttachmentRequest{Name: path["name"]}
+		if err := g.checkDownload(r, req); err != nil {
+			return err
+		}
+		return g.messages.downloadPart(ctx, req, newHTTPSink(w))
+	})
+}
+
+func (g *Gateway) checkDownload(r *http.Request, req any) error {
+	if r.URL.RawQuery != "" {
+		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "A download takes no parameters.")
+	}
+	return g.calls.check(req)
+}
+
+// httpSink writes a download as an HTTP answer.
+type httpSink struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+func newHTTPSink(w http.ResponseWriter) *httpSink {
+	return &httpSink{w: w, control: http.NewResponseController(w)}
+}
+
+func (s *httpSink) begin(f file) error {
+	header := s.w.Header()
+	header.Set("Content-Type", f.contentType)
+	header.Set("Content-Disposition", contentDisposition(f.name))
+	// What strangers sent must not run as if it came from here.
+	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	if f.size >= 0 {
+		header.Set("Content-Length", strconv.FormatInt(f.size, 10))
+	}
+	s.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// Write gives the client a fresh time for each piece: a download may take as
+// long as it makes progress.
+func (s *httpSink) Write(p []byte) (int, error) {
+	if err := s.control.SetWriteDeadline(time.Now().Add(frameTimeout)); err != nil {
+		return 0, err
+	}
+	n, err := s.w.Write(p)
+	if err != nil {
+		return n, clientGone(err)
+	}
+	return n, nil
+}
+
+// contentType is the type of a part with the parameters that its reader needs.
+// A type that cannot be written is that of unknown bytes.
+func contentType(p *message.Part) string {
+	params := map[string]string{}
+	if charset := p.Charset(); charset != "" && strings.HasPrefix(p.Type, "text/") {
+		params["charset"] = charset
+	}
+	if formatted := mime.FormatMediaType(p.Type, params); formatted != "" {
+		return formatted
+	}
+	return "application/octet-stream"
+}
+
+// contentDisposition writes a file name so that old and new clients read it
+// (RFC 6266 section 4.3): once in ASCII, and, if that loses something, once
+// as RFC 8187 has it. Always "attachment": nothing that comes by mail is to be
+// shown under this origin.
+func contentDisposition(name string) string {
+	if name == "" {
+		return "attachment"
+	}
+	ascii := strings.Map(func(r rune) rune {
+		switch {
+		case r == '"' || r == '\\' || r == '%' || r < ' ' || r > '~':
+			return '_'
+		}
+		return r
+	}, name)
+	value := `attachment; filename="` + ascii + `"`
+	if ascii != name {
+		// PathEscape leaves a few characters that RFC 8187 section 3.2.1 does not.
+		escaped := url.PathEscape(name)
+		for _, c := range []string{"'", "(", ")", "*", "@", ":", "=", ",", ";", "/"} {
+			escaped = strings.ReplaceAll(escaped, c, url.QueryEscape(c))
+		}
+		value += "; filename*=UTF-8''" + escaped
+	}
+	return value
+}

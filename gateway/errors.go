@@ -1,0 +1,181 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/netguard"
+	"github.com/postern-mail/postern/internal/query"
+)
+
+// classify turns any error into what a client sees. It is the one place where
+// the typed errors of the packages below become statuses; what none of the
+// rules knows is INTERNAL, with the details in the log only.
+func classify(ctx context.Context, err error) *failure {
+	if f, ok := asFailure(err); ok {
+		return f
+	}
+	for _, rule := range []func(error) *failure{
+		classifyAccounts, classifyFolders, classifyQuery, classifyEvents, classifyGuard,
+	} {
+		if f := rule(err); f != nil {
+			return f
+		}
+	}
+	if f := classifyContext(ctx, err); f != nil {
+		return f
+	}
+	if f := classifyIMAP(err); f != nil {
+		return f
+	}
+	if f := classifyStore(err); f != nil {
+		return f
+	}
+	return refuse(codes.Internal, reasonInternal,
+		"Something went wrong inside Postern. Its log has the details under the id %s.", requestID(ctx)).
+		with("id", requestID(ctx)).because(err)
+}
+
+// classifyContext: the caller's patience ended, not the server's. The state of
+// the context decides and not the error alone, because a time-out of the
+// network calls itself a DeadlineExceeded too.
+func classifyContext(ctx context.Context, err error) *failure {
+	var canceled *imapconn.CanceledError
+	if ctx.Err() == nil && !errors.As(err, &canceled) {
+		return nil
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return refuse(codes.Canceled, reasonCanceled, "The call was canceled.").because(err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return refuse(codes.DeadlineExceeded, reasonDeadlineExceeded, "The deadline of the call has passed.").because(err)
+	}
+	return nil
+}
+
+func classifyQuery(err error) *failure {
+	var syntax *query.SyntaxError
+	var unsupported *query.UnsupportedError
+	switch {
+	case errors.As(err, &syntax):
+		return refuseField("filter", reasonFilterInvalid, "The filter cannot be understood: %v.", syntax).
+			with("position", fmt.Sprint(syntax.Pos))
+	case errors.As(err, &unsupported):
+		return refuseField("filter", reasonFilterUnsupported, "The filter cannot be carried out: %v.", unsupported).
+			with("position", fmt.Sprint(unsupported.Pos))
+	}
+	return nil
+}
+
+func classifyEvents(err error) *failure {
+	var expired *eventlog.CursorExpiredError
+	var malformed *eventlog.CursorError
+	var slow *eventlog.SlowConsumerError
+	switch {
+	case errors.As(err, &expired):
+		return refuse(codes.OutOfRange, reasonCursorExpired,
+			"The events after this cursor are no longer in the log: read the folders anew and go on from the cursor \"head\", or accept the gap and go on from \"oldest\".").
+			with("oldest", expired.Oldest.String()).with("head", expired.Head.String())
+	case errors.As(err, &malformed):
+		return refuseField("cursor", reasonCursorInvalid, "The cursor is not one that Postern gave out.")
+	case errors.As(err, &slow):
+		return refuse(codes.ResourceExhausted, reasonSlowConsumer,
+			"Events were not taken as fast as they came: go on from the cursor in the details.").
+			with("cursor", slow.Cursor.String())
+	}
+	return nil
+}
+
+// classifyFolders: an id that cannot have been given out names nothing.
+func classifyFolders(err error) *failure {
+	var id *folder.IDError
+	switch {
+	case errors.As(err, &id) && id.Kind == "message":
+		return refuse(codes.NotFound, reasonMessageGone, "There is no message %q.", said(id.Value))
+	case errors.As(err, &id):
+		return refuse(codes.NotFound, reasonFolderNotFound, "There is no folder %q.", said(id.Value))
+	case errors.Is(err, folder.ErrNotFound):
+		return refuse(codes.NotFound, reasonFolderNotFound, "There is no such folder, or it is gone: list the folders to see what there is.").because(err)
+	}
+	return nil
+}
+
+func classifyAccounts(err error) *failure {
+	var invalid *account.ValidationError
+	var refused *account.TokenRefusedError
+	var unavailableToken *account.TokenUnavailableError
+	switch {
+	case errors.As(err, &refused):
+		return refuse(codes.FailedPrecondition, reasonIMAPAuthFailed,
+			"The provider issues no more access tokens for this account: authorize it anew and update its oauth2. It said: %s", said(refused.Description)).because(err)
+	case errors.As(err, &unavailableToken):
+		return refuse(codes.Unavailable, reasonIMAPUnavailable,
+			"The provider's token endpoint cannot be reached or does not answer sensibly.").retryAfter(unavailableToken.RetryAfter).because(err)
+	case errors.As(err, &invalid):
+		bad := &errdetails.BadRequest{}
+		for _, f := range invalid.Fields {
+			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
+				Field: "account." + f.Field, Description: f.Description, Reason: string(reasonArgumentInvalid),
+			})
+		}
+		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The account is not valid: %v.", invalid).detail(bad)
+	case errors.Is(err, account.ErrNotFound):
+		return refuse(codes.NotFound, reasonAccountNotFound, "There is no such account.").because(err)
+	case errors.Is(err, account.ErrExists):
+		return refuse(codes.AlreadyExists, reasonAccountExists, "There is an account with this id already: choose another one.").because(err)
+	case errors.Is(err, account.ErrEtagMismatch):
+		return refuse(codes.Aborted, reasonEtagMismatch,
+			"Somebody else has changed the account meanwhile: get it again, and repeat the change with its new etag.").because(err)
+	case errors.Is(err, account.ErrRequestIDReused):
+		return refuseField("request_id", reasonRequestIDReused,
+			"This request id was used for another request, or for an account that is gone: use a fresh one for each new request.")
+	}
+	return nil
+}
+
+// classifyGuard: the address is closed to everyone, so trying again is of no
+// use until the operator opens it.
+func classifyGuard(err error) *failure {
+	var refused *netguard.RefusedError
+	if !errors.As(err, &refused) {
+		return nil
+	}
+	return refuse(codes.FailedPrecondition, reasonHostNotAllowed, "The mail server's address is not allowed: %v.", refused).because(err)
+}
+
+// classifyStore knows the ways in which NATS is out of reach. The caller may
+// try again; whether a write was made is what request_id is for.
+func classifyStore(err error) *failure {
+	for _, gone := range []error{
+		nats.ErrConnectionClosed, nats.ErrNoServers, nats.ErrNoResponders, nats.ErrTimeout, nats.ErrDisconnected,
+		nats.ErrConnectionReconnecting, nats.ErrConnectionDraining, jetstream.ErrJetStreamNotEnabled,
+	} {
+		if errors.Is(err, gone) {
+			return refuse(codes.Unavailable, reasonStoreUnavailable, "Postern's own storage is out of reach.").
+				retryAfter(unavailableRetry).because(err)
+		}
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.Code >= 500 {
+		return refuse(codes.Unavailable, reasonStoreUnavailable, "Postern's own storage cannot do this at the moment.").
+			retryAfter(unavailableRetry).because(err)
+	}
+	// The client library answers a request that got no answer with its
+	// context's error; the caller's own context is fine, or it would have been
+	// told above.
+	if errors.Is(err, context.DeadlineExceeded) {
+		return refuse(codes.Unavailable, reasonStoreUnavailable, "Postern's own storage does not answer.").
+			retryAfter(unavailableRetry).because(err)
+	}
+	return nil
+}

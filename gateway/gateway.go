@@ -1,0 +1,249 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/secret"
+)
+
+// DefaultGrace is how long Run lets calls finish that are under way when it is
+// told to stop.
+const DefaultGrace = 10 * time.Second
+
+// Config is what a gateway is made of.
+type Config struct {
+	// HTTP and GRPC are the listeners; Run closes them.
+	HTTP, GRPC net.Listener
+	// TLS, where it is given, is spoken on both listeners.
+	TLS *tls.Config
+	// Auth tells who may call; see [NewAdminToken].
+	Auth Authenticator
+	// Accounts, Connector, Folders and Events are what the services stand on.
+	Accounts  *account.Registry
+	Connector Connector
+	Folders   *folder.Registry
+	Events    *eventlog.Log
+	// Box seals page tokens. Nodes that share it take each other's tokens.
+	Box *secret.Box
+	// Ready, where it is given, is asked by GET /readyz whether what the
+	// gateway stands on is there.
+	Ready func(ctx context.Context) error
+	// Grace bounds the shutdown; 0 means [DefaultGrace].
+	Grace time.Duration
+	// Log takes the access log and the errors; nil means [slog.Default].
+	Log *slog.Logger
+}
+
+// Gateway is the front door: gRPC on one listener, REST, server-sent events,
+// downloads and the reference on the other.
+type Gateway struct {
+	cfg   Config
+	calls calls
+
+	accounts *accountService
+	folders  *folderService
+	messages *messageService
+	events   *eventService
+
+	health *health.Server
+	// outer serves the network. inner serves the REST mux over a listener in
+	// memory: it has neither the limits nor the access log of the outer one,
+	// because the HTTP server in front of it has its own.
+	outer, inner *grpc.Server
+	memory       *bufconn.Listener
+	serving      atomic.Bool
+	// draining is closed when Run begins to stop: watches end then.
+	draining chan struct{}
+}
+
+// Limits of the gRPC server, for the network side.
+const (
+	maxStreams     = 250 // of one connection at a time
+	maxGRPCMessage = maxRequestBytes
+	memoryBuffer   = 1 << 20
+)
+
+// New makes a gateway; Run serves it.
+func New(cfg Config) (*Gateway, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = DefaultGrace
+	}
+	if cfg.HTTP == nil || cfg.GRPC == nil || cfg.Auth == nil {
+		return nil, errors.New("gateway needs two listeners and an authenticator")
+	}
+	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil || cfg.Box == nil {
+		return nil, errors.New("gateway needs accounts, their connections and folders, the event log and a box")
+	}
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("set up request validation: %w", err)
+	}
+	g := &Gateway{
+		cfg:      cfg,
+		calls:    calls{auth: cfg.Auth, validator: validator, log: cfg.Log},
+		health:   health.NewServer(),
+		memory:   bufconn.Listen(memoryBuffer),
+		draining: make(chan struct{}),
+	}
+	g.build()
+	inner, outer := g.calls, g.calls
+	outer.access = true
+	g.inner = grpc.NewServer(
+		grpc.ChainUnaryInterceptor(inner.unary), grpc.ChainStreamInterceptor(inner.stream),
+		grpc.MaxRecvMsgSize(maxGRPCMessage),
+	)
+	g.outer = grpc.NewServer(
+		grpc.ChainUnaryInterceptor(outer.unary), grpc.ChainStreamInterceptor(outer.stream),
+		grpc.MaxRecvMsgSize(maxGRPCMessage),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(headerTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		// A client that pings more often than this is faulty and is told to go.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 20 * time.Second, PermitWithoutStream: true}),
+	)
+	for _, server := range []*grpc.Server{g.inner, g.outer} {
+		g.register(server)
+		healthpb.RegisterHealthServer(server, g.health)
+	}
+	reflection.Register(g.outer)
+	g.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
+	return g, nil
+}
+
+// Run serves until ctx ends, then lets what is under way finish within the
+// grace period, and cuts off the rest. It returns nil after an orderly stop.
+func (g *Gateway) Run(ctx context.Context) error {
+	conn, err := g.dialMemory()
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // nothing is lost with a connection in memory
+	// Calls under way outlive ctx, so that they can finish.
+	callsCtx, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutOff()
+	handler, err := g.handler(callsCtx, conn)
+	if err != nil {
+		return err
+	}
+	web := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		BaseContext:       func(net.Listener) context.Context { return callsCtx },
+		ErrorLog:          slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return ignoreStopped(g.inner.Serve(g.memory)) })
+	group.Go(func() error { return ignoreStopped(g.outer.Serve(g.listener(g.cfg.GRPC, "h2"))) })
+	group.Go(func() error { return ignoreStopped(web.Serve(g.listener(g.cfg.HTTP, "h2", "http/1.1"))) })
+	group.Go(func() error {
+		<-ctx.Done()
+		g.stop(web, cutOff)
+		return nil
+	})
+	g.setServing(true)
+	return group.Wait()
+}
+
+// listener puts TLS in front. The servers get connections that are decrypted
+// already, because the gRPC server that also serves the memory has no TLS.
+func (g *Gateway) listener(l net.Listener, protocols ...string) net.Listener {
+	if g.cfg.TLS == nil {
+		return l
+	}
+	cfg := g.cfg.TLS.Clone()
+	cfg.NextProtos = protocols
+	return tls.NewListener(l, cfg)
+}
+
+func (g *Gateway) dialMemory() (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient("passthrough:///memory",
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.memory.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the services in memory: %w", err)
+	}
+	return conn, nil
+}
+
+// stop ends the servers: first it says so, then it waits, then it cuts off.
+func (g *Gateway) stop(web *http.Server, cutOff context.CancelFunc) {
+	g.setServing(false)
+	close(g.draining)
+	grace, done := context.WithTimeout(context.Background(), g.cfg.Grace)
+	defer done()
+	var group errgroup.Group
+	group.Go(func() error {
+		if err := web.Shutdown(grace); err != nil {
+			cutOff()
+			return web.Close()
+		}
+		return nil
+	})
+	group.Go(func() error {
+		stopped := make(chan struct{})
+		forced := context.AfterFunc(grace, g.outer.Stop)
+		defer forced()
+		go func() { defer close(stopped); g.outer.GracefulStop() }()
+		<-stopped
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		g.cfg.Log.Warn("calls were cut off at the end", "error", err)
+	}
+	// Nobody is left who could call in.
+	g.inner.Stop()
+}
+
+func (g *Gateway) setServing(on bool) {
+	g.serving.Store(on)
+	status := healthpb.HealthCheckResponse_NOT_SERVING
+	if on {
+		status = healthpb.HealthCheckResponse_SERVING
+	}
+	services := []string{""}
+	for name := range g.outer.GetServiceInfo() {
+		services = append(services, name)
+	}
+	slices.Sort(services)
+	for _, name := range services {
+		g.health.SetServingStatus(name, status)
+	}
+}
+
+// ignoreStopped: a server that was told to stop has not failed.
+func ignoreStopped(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}

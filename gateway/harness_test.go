@@ -1,0 +1,316 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/postern-mail/postern/gateway"
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/secret"
+)
+
+const token = "test-token-of-sufficient-length"
+
+// house is a gateway with everything below it: an embedded NATS, the registry
+// of accounts, their connections, the event log. Clients use its front doors.
+type house struct {
+	base     string // URL of the HTTP listener
+	grpc     *grpc.ClientConn
+	accounts *account.Registry
+	events   *eventlog.Log
+	logged   *syncBuffer
+	stop     context.CancelFunc
+	stopped  chan error
+}
+
+// syncBuffer collects the log.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// options change what a house is made of.
+type options struct {
+	cas     *tls.Config
+	events  eventlog.Config
+	gateway func(*gateway.Config)
+}
+
+// build starts a house; the returned function takes it down.
+func build(dir string, o options) (_ *house, down func(), err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var undo []func()
+	down = func() {
+		cancel()
+		for i := len(undo) - 1; i >= 0; i-- {
+			undo[i]()
+		}
+	}
+	defer func() {
+		if err != nil {
+			down()
+		}
+	}()
+	h := &house{logged: &syncBuffer{}, stopped: make(chan error, 1)}
+	server, err := natsd.Start(ctx, natsd.Config{DataDir: filepath.Join(dir, "nats"), Addr: "127.0.0.1:0"})
+	if err != nil {
+		return nil, nil, err
+	}
+	undo = append(undo, func() { _ = server.Shutdown(context.Background()) })
+	conn, err := server.Connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	undo = append(undo, conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	box, err := secret.OpenFile(filepath.Join(dir, "key"))
+	if err != nil {
+		return nil, nil, err
+	}
+	if h.accounts, err = account.Open(ctx, js, account.Config{Box: box}); err != nil {
+		return nil, nil, err
+	}
+	undo = append(undo, h.accounts.Close)
+	connector := account.NewConnector(account.ConnectorConfig{Registry: h.accounts, TLS: o.cas})
+	undo = append(undo, connector.Close)
+	bucket, err := folder.OpenBucket(ctx, js, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	if h.events, err = eventlog.Open(ctx, js, o.events); err != nil {
+		return nil, nil, err
+	}
+	undo = append(undo, h.events.Close)
+	cfg := gateway.Config{
+		Accounts: h.accounts, Connector: connector, Folders: folder.NewRegistry(bucket), Events: h.events, Box: box,
+		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if err := h.serve(ctx, cfg, o.gateway, &undo); err != nil {
+		return nil, nil, err
+	}
+	return h, down, nil
+}
+
+func (h *house) serve(ctx context.Context, cfg gateway.Config, edit func(*gateway.Config), undo *[]func()) (err error) {
+	if cfg.Auth, err = gateway.NewAdminToken(secret.New(token)); err != nil {
+		return err
+	}
+	if cfg.HTTP, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return err
+	}
+	if cfg.GRPC, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return err
+	}
+	if edit != nil {
+		edit(&cfg)
+	}
+	g, err := gateway.New(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, h.stop = context.WithCancel(ctx)
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		h.stopped <- g.Run(ctx)
+	}()
+	*undo = append(*undo, func() { h.stop(); <-finished })
+	h.base = "http://" + cfg.HTTP.Addr().String()
+	h.grpc, err = grpc.NewClient(cfg.GRPC.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	*undo = append(*undo, func() { _ = h.grpc.Close() })
+	return h.waitReady()
+}
+
+func (h *house) waitReady() error {
+	deadline := time.Now().Add(10 * time.Second)
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for time.Now().Before(deadline) {
+		resp, err := http.Get(h.base + "/readyz")
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		<-ticker.C
+	}
+	return fmt.Errorf("the gateway does not become ready")
+}
+
+// newHouse is a house for one test.
+func newHouse(t testing.TB, o options) *house {
+	t.Helper()
+	h, down, err := build(t.TempDir(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(down)
+	return h
+}
+
+// asAdmin is a context whose gRPC calls carry the token.
+func asAdmin(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+}
+
+// answer is an HTTP answer, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// do sends a request with the token. A body that is not a string or a reader
+// goes as JSON.
+func (h *house) do(t testing.TB, method, path string, body any, header ...string) answer {
+	t.Helper()
+	resp := h.send(t, method, path, body, header...)
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return answer{status: resp.StatusCode, header: resp.Header, body: content}
+}
+
+func (h *house) send(t testing.TB, method, path string, body any, header ...string) *http.Response {
+	t.Helper()
+	var reader io.Reader
+	switch body := body.(type) {
+	case nil:
+	case string:
+		reader = strings.NewReader(body)
+	case io.Reader:
+		reader = body
+	default:
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, h.base+path, reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return resp
+}
+
+// object is a JSON object.
+type object = map[string]any
+
+// get reads a resource and fails the test unless the answer is 200.
+func (h *house) get(t testing.TB, path string) object {
+	t.Helper()
+	return h.do(t, http.MethodGet, path, nil).ok(t)
+}
+
+func (a answer) ok(t testing.TB) object {
+	t.Helper()
+	if a.status != http.StatusOK {
+		t.Fatalf("status %d: %s", a.status, a.body)
+	}
+	return a.json(t)
+}
+
+func (a answer) json(t testing.TB) object {
+	t.Helper()
+	var o object
+	if err := json.Unmarshal(a.body, &o); err != nil {
+		t.Fatalf("not JSON: %v: %s", err, a.body)
+	}
+	return o
+}
+
+// refused checks the form of an error: exactly one ErrorInfo of our domain.
+func (a answer) refused(t testing.TB, status int, reason string) object {
+	t.Helper()
+	if a.status != status {
+		t.Fatalf("status %d, want %d: %s", a.status, status, a.body)
+	}
+	o := a.json(t)
+	var infos []object
+	details, _ := o["details"].([]any)
+	for _, d := range details {
+		if d := d.(object); d["@type"] == "type.googleapis.com/google.rpc.ErrorInfo" {
+			infos = append(infos, d)
+		}
+	}
+	if len(infos) != 1 || infos[0]["domain"] != "postern" || infos[0]["reason"] != reason {
+		t.Fatalf("want exactly one ErrorInfo with reason %s: %s", reason, a.body)
+	}
+	if message, _ := o["message"].(string); message == "" {
+		t.Errorf("the error says nothing: %s", a.body)
+	}
+	return infos[0]
+}
+
+// list gives the objects of a list answer.
+func list(o object, field string) []object {
+	items, _ := o[field].([]any)
+	out := make([]object, len(items))
+	for i := range items {
+		out[i] = items[i].(object)
+	}
+	return out
+}
+
+func values(params ...string) string {
+	v := url.Values{}
+	for i := 0; i < len(params); i += 2 {
+		v.Add(params[i], params[i+1])
+	}
+	return "?" + v.Encode()
+}
+
+// freshID is an account id that no other test has.
+func freshID() string { return "t" + strings.ToLower(rand.Text()[:12]) }

@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Bounds of one HTTP request. A client that trickles its request, or does not
+// take its answer, is cut off; one that waits for its answer is not.
+const (
+	maxRequestBytes   = 4 << 20
+	maxHeaderBytes    = 64 << 10
+	headerTimeout     = 10 * time.Second
+	bodyTimeout       = 60 * time.Second
+	idleTimeout       = 2 * time.Minute
+	unaryWriteTimeout = 5 * time.Minute
+)
+
+// exchange is what the layers of one HTTP request tell each other. It belongs
+// to the request's goroutine, except for tooLarge.
+type exchange struct {
+	reason   reason
+	tooLarge atomic.Bool
+}
+
+type exchangeKey struct{}
+
+// noteError keeps the reason of an error for the access log.
+func noteError(ctx context.Context, s *status.Status) {
+	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		e.reason = reasonOf(s)
+	}
+}
+
+// bodyTooLarge reports whether the request's body went over the limit.
+func bodyTooLarge(ctx context.Context) bool {
+	e, ok := ctx.Value(exchangeKey{}).(*exchange)
+	return ok && e.tooLarge.Load()
+}
+
+func tooLargeBody() *failure {
+	return refuse(codes.InvalidArgument, reasonBodyTooLarge,
+		"The request is longer than %d bytes.", maxRequestBytes)
+}
+
+// front is the outermost handler: ids, limits, the access log and panics.
+type front struct {
+	next http.Handler
+	log  *slog.Logger
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	shared := &exchange{}
+	ctx := withRequestID(r.Context(), r.Header.Values("X-Request-Id"))
+	ctx = context.WithValue(ctx, exchangeKey{}, shared)
+	r = r.WithContext(ctx)
+	answer := &answerWriter{ResponseWriter: w}
+	header := answer.Header()
+	header.Set("X-Request-Id", requestID(ctx))
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+
+	defer func() {
+		crash := recover()
+		f.note(r, answer, shared, begin, crash)
+		if crash != nil {
+			f.crashed(answer, r, crash)
+		}
+	}()
+	control := http.NewResponseController(w)
+	// Writers that know no deadlines are tests'; the server's do.
+	_ = control.SetWriteDeadline(begin.Add(unaryWriteTimeout))
+	if r.ContentLength > maxRequestBytes {
+		writeError(answer, r, tooLargeBody())
+		return
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		_ = control.SetReadDeadline(begin.Add(bodyTimeout))
+		r.Body = &boundedBody{body: http.MaxBytesReader(answer, r.Body, maxRequestBytes), control: control, shared: shared}
+	}
+	f.next.ServeHTTP(answer, r)
+}
+
+// crashed ends a request that panicked. An answer that is under way is cut
+// off, so that it does not look whole.
+func (f *front) crashed(w *answerWriter, r *http.Request, crash any) {
+	if crash == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, too
+		panic(crash)
+	}
+	c := calls{log: f.log}
+	failed := c.finish(r.Context(), r.URL.Path, nil, crash)
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	writeError(w, r, status.Convert(failed))
+}
+
+// note writes the access log's line. The query is left out: it holds what
+// people search their mail for.
+func (f *front) note(r *http.Request, w *answerWriter, shared *exchange, begin time.Time, crash any) {
+	switch r.URL.Path {
+	case "/healthz", "/readyz": // asked every few seconds, for ever
+		return
+	}
+	f.log.InfoContext(r.Context(), "http", "method", r.Method, "path", r.URL.Path, "status", w.status,
+		"reason", string(shared.reason), "bytes", w.bytes, "aborted", crash != nil,
+		"request_id", requestID(r.Context()), "duration", time.Since(begin))
+}
+
+// boundedBody counts the request's body, and lifts the read deadline at its
+// end: net/http takes a deadline that strikes afterwards for a client that has
+// left.
+type boundedBody struct {
+	body    io.ReadCloser
+	control *http.ResponseController
+	shared  *exchange
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if err != nil {
+		if _, over := err.(*http.MaxBytesError); over { //nolint:errorlint // MaxBytesReader returns it bare
+			b.shared.tooLarge.Store(true)
+		}
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+func (b *boundedBody) Close() error {
+	_ = b.control.SetReadDeadline(time.Time{})
+	return b.body.Close()
+}
+
+// answerWriter remembers what was answered.
+type answerWriter struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+// Unwrap lets [http.ResponseController] reach the server's writer.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *answerWriter) WriteHeader(code int) {
+	if w.status == 0 && code >= 200 {
+		w.status = code
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *answerWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}

@@ -1,0 +1,192 @@
+package gateway
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+	"google.golang.org/grpc/codes"
+
+	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/query"
+)
+
+// listing is a list of messages that is asked for, understood.
+type listing struct {
+	req     *posternv1.ListMessagesRequest
+	account *account.Account
+	filter  query.Expr // nil for all messages
+	view    posternv1.Message_View
+	size    int
+	paths   []maskPath
+}
+
+// ListMessages implements MessageService.
+func (s *messageService) ListMessages(ctx context.Context, req *posternv1.ListMessagesRequest) (*posternv1.ListMessagesResponse, error) {
+	l := listing{req: req, view: req.GetView(), size: pageSize(req.GetPageSize())}
+	if l.view == posternv1.Message_VIEW_UNSPECIFIED {
+		l.view = posternv1.Message_METADATA
+	}
+	var err error
+	if l.paths, err = readPaths(req.GetReadMask(), messageFields, "read_mask"); err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(req.GetFilter()) != "" {
+		if l.filter, err = query.Parse(req.GetFilter()); err != nil {
+			return nil, err
+		}
+	}
+	if l.account, err = s.accounts.Get(ctx, accountID(req.GetParent())); err != nil {
+		return nil, err
+	}
+	var resp *posternv1.ListMessagesResponse
+	switch {
+	case req.GetOrderBy() != "":
+		resp, err = s.listSorted(ctx, &l)
+	case req.GetFolder() == "":
+		resp, err = s.listAll(ctx, &l)
+	default:
+		resp, err = s.listFolder(ctx, &l)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list messages: %w", err)
+	}
+	for _, m := range resp.GetMessages() {
+		keep(m, l.paths)
+	}
+	return resp, nil
+}
+
+// criteria is the filter as this server can search it; nil for all messages.
+func (l *listing) criteria(caps imap.CapSet) (*imapconn.SearchCriteria, error) {
+	if l.filter == nil {
+		return nil, nil
+	}
+	return query.Criteria(l.filter, caps)
+}
+
+// folderOf is the folder that the list is of. A name under another account
+// than the parent names no folder of it.
+func (s *messageService) folderOf(ctx context.Context, l *listing) (folder.Folder, error) {
+	accountName, id, _ := strings.Cut(l.req.GetFolder(), "/folders/")
+	if accountName != l.req.GetParent() {
+		return folder.Folder{}, refuseField("folder", reasonArgumentInvalid, "The folder belongs to another account than the parent.")
+	}
+	key, err := folder.ParseKey(id)
+	if err != nil {
+		return folder.Folder{}, err
+	}
+	return s.folders.ByKey(ctx, l.account.ID, key)
+}
+
+// folderPosition is where the next page of a folder begins: below a UID. It
+// holds under a UIDVALIDITY only.
+type folderPosition struct {
+	validity uint32
+	before   imap.UID
+}
+
+func (p folderPosition) appendTo(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(p.validity))
+	return binary.AppendUvarint(b, uint64(p.before))
+}
+
+// errPosition: the token was ours and says nothing that this version gives out.
+var errPosition = errors.New("page token has an unknown form")
+
+func readFolderPosition(b []byte) (p folderPosition, rest []byte, err error) {
+	var numbers [2]uint64
+	for i := range numbers {
+		n, size := binary.Uvarint(b)
+		if size <= 0 || n > 1<<32-1 {
+			return p, nil, errPosition
+		}
+		numbers[i], b = n, b[size:]
+	}
+	return folderPosition{validity: uint32(numbers[0]), before: imap.UID(numbers[1])}, b, nil
+}
+
+// listFolder lists one folder, the highest UID first: one round trip on a
+// connection that has the folder open.
+func (s *messageService) listFolder(ctx context.Context, l *listing) (*posternv1.ListMessagesResponse, error) {
+	f, err := s.folderOf(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	var position folderPosition
+	if token := l.req.GetPageToken(); token != "" {
+		sealed, err := s.pager.position(l.req, token)
+		if err != nil {
+			return nil, err
+		}
+		if position, _, err = readFolderPosition(sealed); err != nil {
+			return nil, err
+		}
+	}
+	resp := &posternv1.ListMessagesResponse{}
+	err = s.mailboxes.Do(ctx, l.account.ID, f.Name, readOnlyMailbox, func(c *imapconn.Conn) error {
+		validity, err := checkValidity(c, position)
+		if err != nil {
+			return err
+		}
+		criteria, err := l.criteria(c.Caps())
+		if err != nil {
+			return err
+		}
+		page, err := c.Page(ctx, &imapconn.PageOptions{
+			Size: l.size, Before: position.before, Criteria: criteria, Fetch: viewOptions(l.view),
+		})
+		if err != nil {
+			return err
+		}
+		if resp.Messages, err = l.messages(ctx, c, f.Key, page.Messages); err != nil {
+			return err
+		}
+		if !page.More {
+			return nil
+		}
+		next := folderPosition{validity: validity, before: position.before}
+		if n := len(page.Messages); n > 0 {
+			next.before = page.Messages[n-1].UID
+		}
+		resp.NextPageToken, err = s.pager.token(l.req, next.appendTo(nil))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// checkValidity compares the UIDVALIDITY of the selected mailbox with that of
+// a page token, and returns it.
+func checkValidity(c *imapconn.Conn, position folderPosition) (uint32, error) {
+	validity := c.SelectData().UIDValidity
+	if position.before != 0 && position.validity != validity {
+		return 0, refuse(codes.Aborted, reasonUIDValidityChanged,
+			"The mail server has renumbered the folder since the first page: begin the list anew, without a page token.")
+	}
+	return validity, nil
+}
+
+// messages turns what was fetched from the selected mailbox into answers.
+func (l *listing) messages(ctx context.Context, c *imapconn.Conn, key folder.Key, list []*imapconn.FetchMessage) ([]*posternv1.Message, error) {
+	envelopes, err := readEnvelopes(ctx, c, list)
+	if err != nil {
+		return nil, err
+	}
+	validity := c.SelectData().UIDValidity
+	a := pinned(l.account, c.Caps())
+	out := make([]*posternv1.Message, len(list))
+	for i, m := range list {
+		id := folder.MessageID{Folder: key, UIDValidity: validity, UID: m.UID}
+		out[i] = messageProto(a, id, m, l.view, envelopes[m.UID])
+	}
+	return out, nil
+}

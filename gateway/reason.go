@@ -1,0 +1,64 @@
+package gateway
+
+// errorDomain is the domain of every google.rpc.ErrorInfo that Postern sends.
+const errorDomain = "postern"
+
+// reason tells programs what went wrong. It is part of the API: a reason is
+// never renamed, and there is exactly one in every error.
+type reason string
+
+// Reasons that lie with the caller.
+const (
+	reasonTokenInvalid       reason = "TOKEN_INVALID"
+	reasonScopeMissing       reason = "SCOPE_MISSING"
+	reasonArgumentInvalid    reason = "ARGUMENT_INVALID"
+	reasonBodyInvalid        reason = "BODY_INVALID"
+	reasonBodyTooLarge       reason = "REQUEST_TOO_LARGE"
+	reasonRouteNotFound      reason = "ROUTE_NOT_FOUND"
+	reasonMethodNotAllowed   reason = "METHOD_NOT_ALLOWED"
+	reasonRequestIDReused    reason = "REQUEST_ID_REUSED"
+	reasonEtagMismatch       reason = "ETAG_MISMATCH"
+	reasonFilterInvalid      reason = "FILTER_INVALID"
+	reasonFilterUnsupported  reason = "FILTER_UNSUPPORTED"
+	reasonOrderByUnsupported reason = "ORDER_BY_UNSUPPORTED"
+	reasonPageTokenMismatch  reason = "PAGE_TOKEN_MISMATCH"
+	reasonCursorInvalid      reason = "CURSOR_INVALID"
+	reasonCursorExpired      reason = "CURSOR_EXPIRED"
+	reasonSlowConsumer       reason = "SLOW_CONSUMER"
+	reasonRateLimited        reason = "RATE_LIMITED"
+	reasonMessageTooLarge    reason = "MESSAGE_TOO_LARGE"
+	reasonCanceled           reason = "CANCELED"
+	reasonDeadlineExceeded   reason = "DEADLINE_EXCEEDED"
+)
+
+// Reasons that say that something is not there, or is already.
+const (
+	reasonAccountNotFound    reason = "ACCOUNT_NOT_FOUND"
+	reasonAccountExists      reason = "ACCOUNT_EXISTS"
+	reasonFolderNotFound     reason = "FOLDER_NOT_FOUND"
+	reasonFolderExists       reason = "FOLDER_EXISTS"
+	reasonMessageGone        reason = "MESSAGE_GONE"
+	reasonUIDValidityChanged reason = "UIDVALIDITY_CHANGED"
+	reasonAttachmentNotFound reason = "ATTACHMENT_NOT_FOUND"
+)
+
+// Reasons that lie with the mail server.
+const (
+	reasonIMAPAuthFailed      reason = "IMAP_AUTH_FAILED"
+	reasonIMAPUnavailable     reason = "IMAP_UNAVAILABLE"
+	reasonIMAPTLSFailed       reason = "IMAP_TLS_FAILED"
+	reasonIMAPThrottled       reason = "IMAP_THROTTLED"
+	reasonIMAPConnectionLimit reason = "IMAP_CONNECTION_LIMIT"
+	reasonIMAPNoPerm          reason = "IMAP_NOPERM"
+	reasonIMAPCannot          reason = "IMAP_CANNOT"
+	reasonIMAPProtocolError   reason = "IMAP_PROTOCOL_ERROR"
+	reasonHostNotAllowed      reason = "HOST_NOT_ALLOWED"
+	reasonMailboxOverQuota    reason = "MAILBOX_OVER_QUOTA"
+)
+
+// Reasons that lie with the gateway itself.
+const (
+	reasonInternal         reason = "INTERNAL"
+	reasonStoreUnavailable reason = "STORE_UNAVAILABLE"
+	reasonUnavailable      reason = "UNAVAILABLE"
+)

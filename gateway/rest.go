@@ -1,0 +1,155 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"net/textproto"
+	"strconv"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+)
+
+// wireJSON is the JSON of the API: lowerCamelCase and every field out, both
+// forms of names in, and nothing unknown, because a misspelt field that is
+// silently ignored is the dearest kind of typing error.
+var wireJSON = &runtime.JSONPb{
+	MarshalOptions:   protojson.MarshalOptions{EmitUnpopulated: true},
+	UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
+}
+
+// newMux builds the REST routes in front of a connection to the services.
+func newMux(ctx context.Context, conn *grpc.ClientConn) (*runtime.ServeMux, error) {
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, wireJSON),
+		runtime.WithIncomingHeaderMatcher(incomingHeader),
+		runtime.WithOutgoingHeaderMatcher(noHeader),
+		runtime.WithOutgoingTrailerMatcher(noHeader),
+		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD {
+			return metadata.Pairs(headerRequestID, requestID(ctx))
+		}),
+		runtime.WithErrorHandler(func(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+			writeError(w, r, restFailure(ctx, err))
+		}),
+		runtime.WithRoutingErrorHandler(routingError),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithWriteContentLength(),
+		runtime.WithMiddlewares(refuseUnknownQuery),
+	)
+	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
+		posternv1.RegisterAccountServiceHandler,
+		posternv1.RegisterFolderServiceHandler,
+		posternv1.RegisterMessageServiceHandler,
+		posternv1.RegisterEventServiceHandler,
+	} {
+		if err := register(ctx, mux, conn); err != nil {
+			return nil, err
+		}
+	}
+	return mux, nil
+}
+
+// incomingHeader lets the one header through that a service reads. The mux
+// itself forwards Authorization, and takes Grpc-Timeout.
+func incomingHeader(key string) (string, bool) {
+	if textproto.CanonicalMIMEHeaderKey(key) == "Idempotency-Key" {
+		return headerIdempotencyKey, true
+	}
+	return "", false
+}
+
+// noHeader keeps gRPC metadata out of HTTP answers.
+func noHeader(string) (string, bool) { return "", false }
+
+// routingError answers requests that no route takes.
+func routingError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	switch code {
+	case http.StatusNotFound:
+		writeError(w, r, routeNotFound(r))
+	case http.StatusMethodNotAllowed:
+		writeError(w, r, refuse(codes.Unimplemented, reasonMethodNotAllowed,
+			"%s does not take the method %s: see /docs.", said(r.URL.Path), said(r.Method)))
+	default:
+		writeError(w, r, refuse(codes.InvalidArgument, reasonArgumentInvalid, "The path of the request is malformed."))
+	}
+}
+
+func routeNotFound(r *http.Request) *failure {
+	return refuse(codes.NotFound, reasonRouteNotFound, "There is nothing at %s: see /docs.", said(r.URL.Path))
+}
+
+// restFailure gives an error of the mux its form. Those of the services have
+// it already; the rest are about the request's body or parameters.
+func restFailure(ctx context.Context, err error) statusError {
+	var malformed runtime.MalformedSequenceError
+	if errors.As(err, &malformed) {
+		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The path of the request is malformed.")
+	}
+	s := status.Convert(err)
+	if reasonOf(s) != "" {
+		return s
+	}
+	switch {
+	case bodyTooLarge(ctx):
+		return tooLargeBody()
+	case s.Code() == codes.InvalidArgument:
+		return refuse(codes.InvalidArgument, reasonBodyInvalid, "The request cannot be read: %s", said(s.Message()))
+	}
+	return failureOfStatus(s)
+}
+
+// statusError is a failure or a status that has come over the wire.
+type statusError interface{ Err() error }
+
+// Err gives the failure as an error.
+func (f *failure) Err() error { return f }
+
+// httpStatus is the HTTP status of an error: that of its code, except where
+// HTTP has a better one.
+func httpStatus(s *status.Status) int {
+	switch reasonOf(s) {
+	case reasonMessageTooLarge, reasonBodyTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case reasonMethodNotAllowed:
+		return http.StatusMethodNotAllowed
+	case reasonRouteNotFound:
+		return http.StatusNotFound
+	}
+	return runtime.HTTPStatusFromCode(s.Code())
+}
+
+// writeError answers a request with an error, in the form that all errors
+// have. Nothing must have been written before.
+func writeError(w http.ResponseWriter, r *http.Request, failed statusError) {
+	s := status.Convert(failed.Err())
+	body, err := wireJSON.Marshal(s.Proto())
+	if err != nil {
+		body = []byte(`{"code":13,"message":"the error cannot be shown","details":[]}`)
+	}
+	header := w.Header()
+	for _, name := range []string{"Trailer", "Transfer-Encoding", "Content-Disposition", "Content-Length"} {
+		header.Del(name)
+	}
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	if s.Code() == codes.Unauthenticated {
+		header.Set("WWW-Authenticate", `Bearer realm="postern"`) // RFC 6750 section 3
+	}
+	if wait, ok := retryDelay(s); ok {
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds())))) // RFC 9110 section 10.2.3
+	}
+	noteError(r.Context(), s)
+	w.WriteHeader(httpStatus(s))
+	// A client that has left cannot be told anything.
+	_, _ = io.WriteString(w, string(body))
+}

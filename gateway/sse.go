@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+)
+
+const (
+	// sseRetry is how long a browser waits before it reconnects.
+	sseRetry = 2 * time.Second
+	// frameTimeout bounds how long a client may take for one frame.
+	frameTimeout = 30 * time.Second
+)
+
+// Names of the frames that are not events. None is "error", which a browser's
+// EventSource keeps for failures of the connection.
+const (
+	frameHeartbeat = "heartbeat"
+	frameDraining  = "draining"
+	frameFailure   = "failure"
+)
+
+// watchSSE serves GET /v1/events:watch: the frames of WatchEvents as
+// server-sent events (HTML, section 9.2). It is written by hand because the
+// data of a frame is the event's own bytes, and gRPC carries an object.
+func (g *Gateway) watchSSE(w http.ResponseWriter, r *http.Request, _ map[string]string) {
+	g.byHand(w, r, posternv1.EventService_WatchEvents_FullMethodName, func(ctx context.Context) error {
+		req, err := watchRequest(r)
+		if err != nil {
+			return err
+		}
+		if err := g.calls.check(req); err != nil {
+			return err
+		}
+		out := &sseWriter{w: w, control: http.NewResponseController(w)}
+		err = g.events.follow(ctx, req, out.frame)
+		if err == nil || !out.begun {
+			return err
+		}
+		if ctx.Err() == nil {
+			return out.failure(classify(ctx, err))
+		}
+		return nil // the client has left
+	})
+}
+
+// watchRequest reads the query and the header that a browser sends when it
+// reconnects, which is newer than the URL.
+func watchRequest(r *http.Request) (*posternv1.WatchEventsRequest, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, refuse(codes.InvalidArgument, reasonArgumentInvalid, "The query of the request is malformed.")
+	}
+	req := &posternv1.WatchEventsRequest{}
+	for name, values := range query {
+		switch name {
+		case "accounts":
+			req.Accounts = splitLists(values)
+		case "types":
+			req.Types = splitLists(values)
+		case "cursor":
+			req.Cursor = values[0]
+		default:
+			return nil, refuse(codes.InvalidArgument, reasonArgumentInvalid,
+				"There is no parameter %q here; there are: accounts, types, cursor.", said(name))
+		}
+	}
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		req.Cursor = last
+	}
+	return req, nil
+}
+
+// splitLists takes both forms of a list: the parameter repeated, and one
+// parameter with commas.
+func splitLists(values []string) []string {
+	var all []string
+	for _, v := range values {
+		all = append(all, strings.Split(v, ",")...)
+	}
+	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
+}
+
+// sseWriter writes frames, each flushed at once.
+type sseWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	begun   bool
+	buf     bytes.Buffer
+}
+
+func (s *sseWriter) frame(f watchFrame) error {
+	name, data := frameHeartbeat, []byte(nil)
+	switch {
+	case f.draining:
+		name = frameDraining
+	case f.entry != nil:
+		name, data = string(f.entry.Type), f.entry.Body
+	}
+	cursor := f.cursor.String()
+	if data == nil {
+		var err error
+		if data, err = json.Marshal(map[string]string{"cursor": cursor}); err != nil {
+			return err
+		}
+	}
+	return s.write(cursor, name, data)
+}
+
+// failure is the last frame of a watch that fails under way: the error in the
+// form that all errors have.
+func (s *sseWriter) failure(f *failure) error {
+	st := f.GRPCStatus()
+	data, err := wireJSON.Marshal(st.Proto())
+	if err != nil {
+		return err
+	}
+	return s.write("", frameFailure, data)
+}
+
+// write writes one frame. No part of it has a line break: cursors and types
+// have none, and the data is JSON without indentation.
+func (s *sseWriter) write(id, name string, data []byte) error {
+	s.buf.Reset()
+	if !s.begun {
+		s.begin()
+	}
+	if id != "" {
+		s.buf.WriteString("id: " + id + "\n")
+	}
+	s.buf.WriteString("event: " + name + "\ndata: ")
+	s.buf.Write(data)
+	s.buf.WriteString("\n\n")
+	if err := s.control.SetWriteDeadline(time.Now().Add(frameTimeout)); err != nil {
+		return err
+	}
+	if _, err := s.w.Write(s.buf.Bytes()); err != nil {
+		return clientGone(err)
+	}
+	if err := s.control.Flush(); err != nil {
+		return clientGone(err)
+	}
+	// Between frames the connection may be quiet for as long as it likes.
+	return s.control.SetWriteDeadline(time.Time{})
+}
+
+func (s *sseWriter) begin() {
+	s.begun = true
+	header := s.w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("X-Accel-Buffering", "no") // nginx would hold frames back
+	s.buf.WriteString("retry: " + durationMillis(sseRetry) + "\n")
+}
+
+func clientGone(err error) error {
+	return status.Error(codes.Canceled, "the client does not take the answer: "+err.Error())
+}
