@@ -75,12 +75,12 @@ func findInstallation(ctx context.Context) (installation, error) {
 		return installation{}, fmt.Errorf("ask %s for its version: %w", dovecot, err)
 	}
 	version := strings.TrimSpace(string(out))
-	for _, dialect := range []string{"2.3"} {
+	for _, dialect := range []string{"2.3", "2.4"} {
 		if strings.HasPrefix(version, dialect+".") {
 			return installation{dovecot: dovecot, doveadm: doveadm, dialect: dialect}, nil
 		}
 	}
-	return installation{}, fmt.Errorf("the tests can configure Dovecot 2.3 only; %s is version %s", dovecot, version)
+	return installation{}, fmt.Errorf("the tests can configure Dovecot 2.3 and 2.4; %s is version %s", dovecot, version)
 }
 
 func findProgram(name string) (string, error) {
@@ -162,6 +162,9 @@ func makeDir(o owner) (dir string, err error) {
 		}
 	}()
 	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	if err := writeTokenKey(dir); err != nil {
 		return "", err
 	}
 	mail := filepath.Join(dir, "mail")

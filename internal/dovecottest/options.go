@@ -52,8 +52,7 @@ func MailFormat(driver string) Option {
 }
 
 // Mechanisms sets the SASL mechanisms. By default they are PLAIN, LOGIN,
-// SCRAM-SHA-256, SCRAM-SHA-1, OAUTHBEARER and XOAUTH2, the password being the
-// token of the last two.
+// SCRAM-SHA-256, SCRAM-SHA-1, OAUTHBEARER and XOAUTH2.
 func Mechanisms(names ...string) Option {
 	return func(s *settings) { s.Mechanisms = strings.ToLower(strings.Join(names, " ")) }
 }

@@ -76,7 +76,7 @@ func TestMechanisms(t *testing.T) {
 	}{
 		{"PLAIN", sasl.NewPlainClient("", username, password), true},
 		{"LOGIN", sasl.NewLoginClient(username, password), true},
-		{"OAUTHBEARER", sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: username, Token: password}), true},
+		{"OAUTHBEARER", sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: username, Token: srv.Token(username)}), true},
 		{"PLAIN with a wrong password", sasl.NewPlainClient("", username, "wrong"), false},
 		{"OAUTHBEARER with a wrong token", sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: username, Token: "wrong"}), false},
 	} {
