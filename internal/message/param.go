@@ -1,6 +1,7 @@
 package message
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -202,8 +203,9 @@ func (v *value) resolve(list []parameter, hint string) map[string]string {
 		}
 		extended[name] = append(extended[name], piece{n, encoded, p.text})
 	}
-	for name, pieces := range extended {
-		params[name] = v.join(pieces, hint)
+	// In their order, so that the defects are found in the same one each time.
+	for _, name := range slices.Sorted(maps.Keys(extended)) {
+		params[name] = v.join(extended[name], hint)
 	}
 	return params
 }

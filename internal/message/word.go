@@ -7,6 +7,14 @@ import (
 	"github.com/postern-mail/postern/internal/message/charset"
 )
 
+// DecodeHeaderText decodes the text of a header field, an ENVELOPE's strings
+// included: encoded words (RFC 2047) and raw 8-bit text become UTF-8 on one
+// line. It never fails, and decoded text stays as it is.
+func DecodeHeaderText(raw string) string {
+	text, _ := decodeUnstructured(raw, "")
+	return text
+}
+
 // decodeUnstructured decodes the text of a field such as Subject: encoded
 // words (RFC 2047), RFC 6532 text and raw 8-bit text of the charset hint.
 func decodeUnstructured(raw, hint string) (string, []Defect) {
