@@ -287,8 +287,8 @@ func (c *Conn) readOne(f *flight) error {
 		c.answered++
 	}
 	if err == nil && !claimed {
-		if f.unclaimed++; f.unclaimed > maxUnclaimed {
-			return &ProtocolError{Command: f.name(), Err: fmt.Errorf("more than %d responses that were not asked for", maxUnclaimed)}
+		if err := f.ignore(); err != nil {
+			return err
 		}
 		err = c.unsolicited(r)
 	}
@@ -300,6 +300,14 @@ func (c *Conn) readOne(f *flight) error {
 		return err
 	}
 	return f.passOver(err)
+}
+
+// ignore counts a response that nobody asked for.
+func (f *flight) ignore() error {
+	if f.unclaimed++; f.unclaimed > maxUnclaimed {
+		return &ProtocolError{Command: f.name(), Err: fmt.Errorf("more than %d responses that nobody asked for", maxUnclaimed)}
+	}
+	return nil
 }
 
 func (f *flight) name() string {
@@ -357,7 +365,7 @@ func (c *Conn) continuation(f *flight, text string) error {
 	}
 	i := slices.IndexFunc(f.cmds, func(cmd *command) bool { return cmd.status == nil && cmd.challenge != nil })
 	if i < 0 {
-		return nil // nobody waits for it
+		return f.ignore() // nobody waits for it
 	}
 	answer, err := f.cmds[i].challenge(text)
 	if errors.Is(err, errNoAnswer) {

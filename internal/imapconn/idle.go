@@ -138,6 +138,8 @@ func (c *Conn) Idle(ctx context.Context, max time.Duration) (Activity, error) {
 			return Activity{Reason: ActivityUpdate, Updates: c.Updates()}, nil
 		case c.idle.state == idleOff:
 			return Activity{Reason: ActivityEnded, Updates: c.Updates()}, nil
+		case !time.Now().Before(end):
+			return Activity{Reason: ActivityTimeout, Updates: c.Updates()}, nil
 		}
 		woken, err := c.await(end)
 		switch {
