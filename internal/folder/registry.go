@@ -30,6 +30,22 @@ const cacheAge = 10 * time.Second
 // else changed it at the same time.
 const maxTries = 100
 
+// maxFolders bounds an account's record. Real mailboxes have some hundreds of
+// folders at most; a server that lists more than this is broken or hostile.
+const maxFolders = 5000
+
+// TooManyFoldersError reports a server that lists more folders than an account
+// may have.
+type TooManyFoldersError struct {
+	Account string
+	Folders int
+}
+
+// Error implements error.
+func (e *TooManyFoldersError) Error() string {
+	return fmt.Sprintf("the server of account %s lists %d folders; at most %d are possible", e.Account, e.Folders, maxFolders)
+}
+
 // Folder is a folder's identity.
 type Folder struct {
 	Key Key
@@ -127,22 +143,31 @@ func NewRegistry(kv jetstream.KeyValue) *Registry {
 // Resolve returns the folders that a server listed, in that order, and gives a
 // key to those that have none.
 func (r *Registry) Resolve(ctx context.Context, account string, seen []Seen) ([]Folder, error) {
-	rec, err := r.change(ctx, account, func(rec *record) bool {
-		changed := false
-		for _, s := range seen {
-			if rec.byName(s.Name) < 0 {
-				rec.Folders = append(rec.Folders, Folder{Key: rec.newKey(account, s.Name), Name: s.Name, Delimiter: s.Delimiter})
-				changed = true
+	if len(seen) > maxFolders {
+		return nil, &TooManyFoldersError{Account: account, Folders: len(seen)}
+	}
+	folders := make([]Folder, len(seen))
+	_, err := r.change(ctx, account, func(rec *record) bool {
+		known := make(map[string]Folder, len(rec.Folders))
+		for _, f := range rec.Folders {
+			if !f.Deleted {
+				known[f.Name] = f
 			}
 		}
-		return changed
+		before := len(rec.Folders)
+		for i, s := range seen {
+			f, ok := known[s.Name]
+			if !ok {
+				f = Folder{Key: rec.newKey(account, s.Name), Name: s.Name, Delimiter: s.Delimiter}
+				known[s.Name] = f
+				rec.Folders = append(rec.Folders, f)
+			}
+			folders[i] = f
+		}
+		return len(rec.Folders) > before
 	})
 	if err != nil {
 		return nil, err
-	}
-	folders := make([]Folder, len(seen))
-	for i, s := range seen {
-		folders[i] = rec.Folders[rec.byName(s.Name)]
 	}
 	return folders, nil
 }
@@ -193,6 +218,7 @@ func (r *Registry) Delete(ctx context.Context, account string, key Key) error {
 			return false
 		}
 		rec.Folders[i].Deleted = true
+		rec.prune()
 		return true
 	})
 	return err
@@ -310,6 +336,24 @@ func (rec *record) byName(name string) int {
 
 func (rec *record) byKey(key Key) int {
 	return slices.IndexFunc(rec.Folders, func(f Folder) bool { return f.Key == key })
+}
+
+// prune drops the oldest deleted folders when there are very many, as where a
+// program makes and deletes a folder every hour.
+func (rec *record) prune() {
+	excess := -1000
+	for _, f := range rec.Folders {
+		if f.Deleted {
+			excess++
+		}
+	}
+	rec.Folders = slices.DeleteFunc(rec.Folders, func(f Folder) bool {
+		if !f.Deleted || excess <= 0 {
+			return false
+		}
+		excess--
+		return true
+	})
 }
 
 // newKey computes a key from what everybody knows of a new folder, so that two

@@ -133,3 +133,49 @@ func TestNamesThatAreNoUTF8(t *testing.T) {
 		t.Errorf("its path is %q", path)
 	}
 }
+
+func TestFoldersAreBounded(t *testing.T) {
+	t.Parallel()
+	r := NewRegistry(bucket(t))
+	seen := make([]Seen, maxFolders+1)
+	for i := range seen {
+		seen[i].Name = fmt.Sprintf("folder %d", i)
+	}
+	tooMany := (*TooManyFoldersError)(nil)
+	if _, err := r.Resolve(t.Context(), "ann", seen); !errors.As(err, &tooMany) {
+		t.Fatalf("%d folders: %v, want *TooManyFoldersError", len(seen), err)
+	}
+	folders, err := r.Resolve(t.Context(), "ann", seen[:maxFolders])
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := make(map[Key]bool)
+	for i, f := range folders {
+		if f.Name != seen[i].Name {
+			t.Fatalf("folder %d is %q", i, f.Name)
+		}
+		keys[f.Key] = true
+	}
+	if len(keys) != maxFolders {
+		t.Errorf("%d folders share %d keys", maxFolders, len(keys))
+	}
+}
+
+func TestDeletedFoldersArePruned(t *testing.T) {
+	t.Parallel()
+	rec := &record{}
+	for i := range 1500 {
+		rec.Folders = append(rec.Folders, Folder{Key: rec.newKey("ann", "x"), Name: "x", Deleted: i%10 > 0})
+	}
+	newest := rec.Folders[1499].Key
+	rec.prune()
+	deleted := 0
+	for _, f := range rec.Folders {
+		if f.Deleted {
+			deleted++
+		}
+	}
+	if deleted != 1000 || len(rec.Folders) != 1150 || rec.byKey(newest) < 0 {
+		t.Errorf("%d of %d folders are deleted ones; the newest is at %d", deleted, len(rec.Folders), rec.byKey(newest))
+	}
+}
