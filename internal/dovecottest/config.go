@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -185,10 +186,18 @@ func makeDir(o owner) (dir string, err error) {
 	return dir, os.Chown(mail, uid, gid)
 }
 
-// randomPort proposes a port below the range from which systems give out
-// ephemeral ports, so that it is still free when a stopped server comes back.
-// Dovecot cannot say which port it got, so asking it for port 0 is no way.
-func randomPort() int {
+// freePort proposes a port that nobody listens on, below the range from which
+// systems give out ephemeral ports, so that it is still free when a stopped
+// server comes back. Dovecot cannot say which port it got, so asking it for port
+// 0 is no way.
+func freePort() int {
 	const low, high = 20000, 32000
-	return low + rand.IntN(high-low)
+	for {
+		port := low + rand.IntN(high-low)
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err == nil {
+			l.Close()
+			return port
+		}
+	}
 }

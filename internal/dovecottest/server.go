@@ -14,6 +14,9 @@ import (
 	"testing"
 )
 
+// host is what the configuration templates listen on.
+const host = "127.0.0.1"
+
 // A Server is a running Dovecot. Its methods may be called by several tests at
 // the same time, but for Stop and Restart.
 type Server struct {
@@ -100,7 +103,7 @@ func start(opts []Option) (_ *Server, err error) {
 		return nil, err
 	}
 	for {
-		s.config.Port, s.config.TLSPort = randomPort(), randomPort()
+		s.config.Port, s.config.TLSPort = freePort(), freePort()
 		if err = s.config.write(s.install.dialect); err != nil {
 			return nil, err
 		}
@@ -158,7 +161,7 @@ func (s *Server) Restart(tb testing.TB) {
 
 // Host is the address that the server listens on; its certificate names it, and
 // "localhost".
-func (s *Server) Host() string { return "127.0.0.1" }
+func (s *Server) Host() string { return host }
 
 // Port is the port that speaks plain IMAP, with STARTTLS.
 func (s *Server) Port() int { return s.config.Port }
