@@ -165,7 +165,7 @@ func TestDeletedFoldersArePruned(t *testing.T) {
 	t.Parallel()
 	rec := &record{}
 	for i := range 1500 {
-		rec.Folders = append(rec.Folders, Folder{Key: rec.newKey("ann", "x"), Name: "x", Deleted: i%10 > 0})
+		rec.Folders = append(rec.Folders, Folder{Key: rec.newKey("ann", fmt.Sprint(i)), Name: fmt.Sprint(i), Deleted: i%10 > 0})
 	}
 	newest := rec.Folders[1499].Key
 	rec.prune()
