@@ -95,6 +95,13 @@ func walkAll(t *testing.T, r io.Reader) string {
 		}
 		paths[p.Path] = true
 		b.WriteString(p.Path + " " + p.Type + "\n")
+		for _, text := range []string{p.Type, p.Encoding, p.ContentID, p.Description, p.Filename} {
+			oneLine(t, "part "+p.Path, text)
+		}
+		for name, text := range p.Params {
+			oneLine(t, "parameter", name)
+			oneLine(t, "parameter", text)
+		}
 		if body != nil && !p.IsMessage() {
 			n, err := io.Copy(&b, body)
 			if n > counted.n {

@@ -179,14 +179,14 @@ func (v *value) resolve(list []parameter, hint string) map[string]string {
 	extended := make(map[string][]piece)
 	for _, p := range list {
 		name, section, isExtended := strings.Cut(p.name, "*")
-		name = strings.Trim(name, " \t\r\n")
+		name = cleanText(strings.Trim(name, " \t\r\n"))
 		if name == "" {
 			v.found.add(DefectParameter)
 			continue
 		}
 		if !isExtended {
 			if _, ok := params[name]; !ok {
-				params[name] = v.plain(p.text, hint)
+				params[name] = v.plain(name, p.text, hint)
 			}
 			continue
 		}
@@ -205,12 +205,15 @@ func (v *value) resolve(list []parameter, hint string) map[string]string {
 	}
 	// In their order, so that the defects are found in the same one each time.
 	for _, name := range slices.Sorted(maps.Keys(extended)) {
-		params[name] = v.join(extended[name], hint)
+		params[name] = v.join(name, extended[name], hint)
 	}
 	return params
 }
 
-func (v *value) plain(text, hint string) string {
+func (v *value) plain(name, text, hint string) string {
+	if name == "boundary" && isPlainASCII(text) {
+		return text // It is compared, not read; "=?" in it is no word.
+	}
 	text, found := decodeUnstructured(text, hint)
 	for _, f := range found {
 		if f != DefectEncodedWord {
@@ -222,7 +225,7 @@ func (v *value) plain(text, hint string) string {
 
 // join puts the sections in their order. A section that is missing ends the
 // value, as nobody can know what belonged there.
-func (v *value) join(pieces []piece, hint string) string {
+func (v *value) join(name string, pieces []piece, hint string) string {
 	slices.SortStableFunc(pieces, func(a, b piece) int { return a.number - b.number })
 	var raw []byte
 	label, next := "", 0
@@ -252,7 +255,7 @@ func (v *value) join(pieces []piece, hint string) string {
 		next = p.number + 1
 	}
 	if label == "" {
-		return v.plain(string(raw), hint)
+		return v.plain(name, string(raw), hint)
 	}
 	text, o := charset.Decode(raw, label, hint)
 	v.found.addCharset(o)

@@ -28,6 +28,7 @@ func TestParseValue(t *testing.T) {
 		{"name alone", "a/b; flag; x=1", "a/b", map[string]string{"x": "1"}, bad},
 		{"first wins", "a/b; x=1; x=2", "a/b", map[string]string{"x": "1"}, nil},
 		{"encoded word", `a/b; x="=?utf-8?Q?=C3=BC?="`, "a/b", map[string]string{"x": "ü"}, nil},
+		{"boundary that looks like a word", `a/b; boundary="=?utf-8?Q?x?="`, "a/b", map[string]string{"boundary": "=?utf-8?Q?x?="}, nil},
 		{"raw 8-bit", "a/b; x=\"\xfc\"", "a/b", map[string]string{"x": "ü"}, []Defect{DefectHeaderRaw8Bit}},
 		{"extended", "a/b; x*=iso-8859-1'de'%FC%20b", "a/b", map[string]string{"x": "ü b"}, nil},
 		{"extended beats plain", "a/b; x=u; x*=utf-8''%C3%BC", "a/b", map[string]string{"x": "ü"}, nil},

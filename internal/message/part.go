@@ -113,8 +113,8 @@ func (p *Part) Kind() Kind {
 	return k
 }
 
-// describe fills in what the fields of a part's header say, however they were
-// come by.
+// description is what the fields of a part's header say, as the header or a
+// BODYSTRUCTURE has them.
 type description struct {
 	contentType value
 	disposition value
@@ -123,6 +123,7 @@ type description struct {
 	text        string
 }
 
+// describe fills in all but the place of the part.
 func (p *Part) describe(d description, hint string, found *defects) {
 	p.Type = mediaType(d.contentType.text, found)
 	p.Params = d.contentType.params

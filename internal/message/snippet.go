@@ -97,7 +97,9 @@ const maxAttribution = 400
 
 // attribution is the line that mailers put before the quoted text, in the
 // languages where they say so with a colon at the end.
-var attribution = regexp.MustCompile(`^(?i)(On|Am|Le|El|Il|Em|Op|Den|W dniu|Dne|Em|Vào|В|Пн|Вт|Ср|Чт|Пт|Сб|Вс).{6,250}(wrote|schrieb.*|a écrit|escribió|ha scritto|escreveu|schreef.*|skrev.*|napisał.*|napsal.*|пишет|написал.*)\s?:$`)
+var attribution = regexp.MustCompile(`(?i)^(On|Am|Le|El|Il|Em|Op|Den|W dniu|Dne|Vào|В|Пн|Вт|Ср|Чт|Пт|Сб|Вс)` +
+	`.{6,250}` +
+	`(wrote|schrieb.*|a écrit|escribió|ha scritto|escreveu|schreef.*|skrev.*|napisał.*|napsal.*|пишет|написал.*)\s?:$`)
 
 // historyBegins are the lines that Outlook and others put before the message
 // that was answered.

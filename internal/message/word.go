@@ -38,6 +38,7 @@ func isPlainASCII(s string) bool {
 // cleanText makes text fit for one line: decoded words may hide line ends,
 // with which a caller could be led to write headers of the sender's choice.
 func cleanText(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	clean := true
 	for _, r := range s {
 		if r < ' ' || r >= 0x7F && r < 0xA0 || r == '\u2028' || r == '\u2029' {

@@ -38,16 +38,18 @@ func Decode(b []byte, label, hint string) (string, Outcome) {
 	if c.enc == nil {
 		return decodeUTF8(b, c.Outcome)
 	}
+	// Decoders of golang.org/x/text, and ours, write valid UTF-8 only.
 	out, err := c.enc.NewDecoder().Bytes(b)
 	c.Invalid = err != nil || bytes.ContainsRune(out, utf8.RuneError)
-	return string(dropNUL(bytes.ToValidUTF8(out, []byte("\uFFFD")))), c.Outcome
+	return string(dropNUL(out)), c.Outcome
 }
 
 func decodeUTF8(b []byte, o Outcome) (string, Outcome) {
 	b = bytes.TrimPrefix(b, bomUTF8)
 	if !utf8.Valid(b) {
 		o.Invalid = true
-		b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
+		// Each invalid byte becomes U+FFFD, as in [Reader].
+		b = []byte(string([]rune(string(b))))
 	}
 	if bytes.IndexByte(b, 0) >= 0 {
 		b = dropNUL(bytes.Clone(b))

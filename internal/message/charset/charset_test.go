@@ -122,3 +122,29 @@ func TestKnown(t *testing.T) {
 		}
 	}
 }
+
+// Whatever the bytes, no charset fails: an error would lose the text.
+func TestNoCharsetFails(t *testing.T) {
+	t.Parallel()
+	labels := map[string]bool{}
+	for name := range special {
+		labels[name] = true
+	}
+	for _, tt := range samples {
+		labels[tt.label] = true
+	}
+	tails := []string{"", "\x00", "\xff", "\x1b", "\x1b$", "\x1b$)", "\x0e", "\xd8\x00", "\x81", "\x81\x30\x81", "~", "~{V", "+", "+2D0", "\xff\xff\xff\xff\xff"}
+	for label := range labels {
+		for _, tail := range tails {
+			raw := "ab12" + tail
+			text, _ := Decode([]byte(raw), label, "")
+			if text == "" {
+				t.Errorf("%q in %q became nothing", raw, label)
+			}
+			streamed, err := io.ReadAll(NewReader(iotest.OneByteReader(strings.NewReader(raw)), label, ""))
+			if err != nil || string(streamed) != text {
+				t.Errorf("%q in %q: whole %q, streamed %q, %v", raw, label, text, streamed, err)
+			}
+		}
+	}
+}
