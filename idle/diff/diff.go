@@ -173,3 +173,6 @@ func (m *Mailbox) Settle(look *Look) {
 		}
 	}
 }
+
+// Count returns the number of messages known to be there.
+func (m *Mailbox) Count() uint64 { return Count(m.UIDs) }

@@ -99,6 +99,12 @@ func (w *Window) Delete(uid imap.UID) {
 	}
 }
 
+// DeleteFrom forgets the messages from a UID on.
+func (w *Window) DeleteFrom(uid imap.UID) {
+	i, _ := w.find(uid)
+	w.entries = w.entries[:i]
+}
+
 // Len returns how many messages are remembered.
 func (w *Window) Len() int { return len(w.entries) }
 

@@ -7,7 +7,7 @@
 //	account.<id>    the settings, with every secret sealed under its own place
 //	status.<id>     what the owner of the watching connection last said
 //	request.<hash>  which account a request id has created, for 24 hours
-//	refresh.<id>    who is fetching a new access token, for less than a minute
+//	refresh.<id>.*  that a node is fetching a new access token, while it does
 //	check           a sealed value by which a wrong key is noticed
 package account
 
@@ -170,4 +170,10 @@ func (o *OAuth2) equal(other *OAuth2) bool {
 func (o *OAuth2) sameGrant(other *OAuth2) bool {
 	return o.RefreshToken.Equal(other.RefreshToken) && o.ClientID == other.ClientID &&
 		o.ClientSecret.Equal(other.ClientSecret) && o.TokenURL == other.TokenURL && slices.Equal(o.Scopes, other.Scopes)
+}
+
+// Equal reports whether two policies are the same.
+func (p WatchPolicy) Equal(other WatchPolicy) bool {
+	return p.PollInterval == other.PollInterval &&
+		slices.Equal(p.IdleFolders, other.IdleFolders) && slices.Equal(p.ExcludedFolders, other.ExcludedFolders)
 }

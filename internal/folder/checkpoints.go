@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -119,13 +120,54 @@ func (c *Checkpoints) Delete(ctx context.Context, account string, key Key) error
 	return nil
 }
 
-// Forget drops all snapshots of an account.
+// First is what an owner found when it listed an account's folders for the
+// first time.
+type First struct {
+	// Incarnation tells this registration of the account from an earlier one
+	// under the same id.
+	Incarnation string `json:"incarnation"`
+	// Folders were there before the account was registered, so their mail is
+	// old; a folder that is none of them is new, and all in it.
+	Folders []Key `json:"folders"`
+}
+
+// LoadFirst returns what SaveFirst stored, or nil.
+func (c *Checkpoints) LoadFirst(ctx context.Context, account string) (*First, error) {
+	entry, err := c.kv.Get(ctx, firstKey(account))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the first folders of account %s: %w", account, err)
+	}
+	first := new(First)
+	if err := json.Unmarshal(entry.Value(), first); err != nil {
+		return nil, fmt.Errorf("decode the first folders of account %s: %w", account, err)
+	}
+	return first, nil
+}
+
+// SaveFirst stores what was found first.
+func (c *Checkpoints) SaveFirst(ctx context.Context, account string, first *First) error {
+	value, err := json.Marshal(first)
+	if err != nil {
+		return fmt.Errorf("encode the first folders of account %s: %w", account, err)
+	}
+	if _, err := c.kv.Put(ctx, firstKey(account), value); err != nil {
+		return fmt.Errorf("save the first folders of account %s: %w", account, err)
+	}
+	return nil
+}
+
+func firstKey(account string) string { return "first." + account }
+
+// Forget drops all that is kept about an account.
 func (c *Checkpoints) Forget(ctx context.Context, account string) error {
 	keys, err := c.keys(ctx, account)
 	if err != nil {
 		return err
 	}
-	for _, key := range keys {
+	for _, key := range append(keys, firstKey(account)) {
 		if err := c.kv.Purge(ctx, key); err != nil {
 			return fmt.Errorf("forget checkpoint %s: %w", key, err)
 		}

@@ -1,0 +1,32 @@
+package idle
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	backoffFirst = time.Second
+	backoffCap   = 5 * time.Minute
+	// healthyAfter is how long a connection must have worked for the next
+	// failure to count as the first again. A server that accepts a login and
+	// drops it at once must not be tried in a tight loop.
+	healthyAfter = time.Minute
+)
+
+// backoff spaces out attempts to connect: exponentially, with full jitter, so
+// that ten thousand accounts that lost one server do not come back as one.
+type backoff struct{ failures int }
+
+// next counts a failure and gives the time to wait after it.
+func (b *backoff) next() time.Duration {
+	ceiling := backoffCap
+	if b.failures < 16 {
+		ceiling = min(backoffFirst<<b.failures, backoffCap)
+	}
+	b.failures++
+	return rand.N(ceiling) + ceiling/20
+}
+
+// reset makes the next failure the first.
+func (b *backoff) reset() { b.failures = 0 }

@@ -1,0 +1,293 @@
+package idle
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/imapconn"
+)
+
+// listed is a folder as the server lists it.
+type listed struct {
+	folder.Seen
+	status *imapconn.StatusData // nil when it could not be had
+}
+
+// list asks the server for its folders and their state, in one round trip where
+// it has LIST-STATUS. Folders that cannot be opened are left out.
+func (o *owner) list(ctx context.Context, conn *imapconn.Conn) ([]listed, error) {
+	found, err := conn.List(ctx, &imapconn.ListOptions{Status: statusItems()})
+	if err != nil {
+		return nil, err
+	}
+	folders := make([]listed, 0, len(found))
+	for i := range found {
+		data := &found[i]
+		if slices.Contains(data.Attrs, imap.MailboxAttrNoSelect) || slices.Contains(data.Attrs, imap.MailboxAttrNonExistent) {
+			continue
+		}
+		folders = append(folders, listed{folder.Seen{Name: data.Name(), Delimiter: data.Delim}, data.Status})
+	}
+	if conn.Has(imap.CapListStatus) {
+		return folders, nil
+	}
+	return folders, o.listStatus(ctx, conn, folders)
+}
+
+// listStatus asks for the state of each folder but INBOX, which is open: asking
+// it of the open one is not portable (RFC 9051 section 6.3.11).
+func (o *owner) listStatus(ctx context.Context, conn *imapconn.Conn, folders []listed) error {
+	var names []string
+	var which []int
+	for i, f := range folders {
+		if f.Name != inboxName {
+			names, which = append(names, f.Name), append(which, i)
+		}
+	}
+	results, err := conn.StatusAll(ctx, names, statusItems())
+	if err != nil {
+		return err
+	}
+	for i, result := range results {
+		folders[which[i]].status = result.Data
+	}
+	return nil
+}
+
+const inboxName = "INBOX"
+
+// updateFolders lists the server's folders, announces those that came, went and
+// were renamed, and returns those whose state is not what it was.
+func (o *owner) updateFolders(ctx context.Context, conn *imapconn.Conn) ([]*folderState, error) {
+	found, err := o.list(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 && len(o.folders) > 0 {
+		// Servers in trouble have been seen to list nothing. Nobody has lost
+		// all folders, INBOX included.
+		return nil, nil
+	}
+	if err := o.renameFolders(ctx, found); err != nil {
+		return nil, err
+	}
+	seen := make([]folder.Seen, len(found))
+	for i := range found {
+		seen[i] = found[i].Seen
+	}
+	resolved, err := o.config.Folders.Resolve(ctx, o.id(), seen)
+	if err != nil {
+		return nil, logFailed(err)
+	}
+	if err := o.dropFolders(ctx, resolved); err != nil {
+		return nil, err
+	}
+	return o.mergeFolders(ctx, resolved, found)
+}
+
+// mergeFolders takes the listed folders in: announces new ones and returns
+// those to look at.
+func (o *owner) mergeFolders(ctx context.Context, resolved []folder.Folder, found []listed) ([]*folderState, error) {
+	names := make(map[string]*folderState, len(resolved))
+	var changed []*folderState
+	for i, r := range resolved {
+		f := o.folders[r.Key]
+		if f == nil {
+			f = &folderState{}
+			o.folders[r.Key] = f
+		}
+		f.Folder = r
+		f.excluded = o.excludes(r)
+		names[r.Name] = f
+		if !f.started && o.first != nil && !slices.Contains(o.first.Folders, r.Key) {
+			if err := o.folderCreated(ctx, f, found[i].status); err != nil {
+				return nil, err
+			}
+		}
+		if r.Name == inboxName {
+			o.inbox = f
+			continue // looked at on the watching connection
+		}
+		if o.due(f, found[i].status) {
+			changed = append(changed, f)
+		}
+	}
+	o.names = names
+	if o.first == nil {
+		return changed, o.saveFirst(ctx, resolved)
+	}
+	return changed, nil
+}
+
+// saveFirst keeps which folders were there at first: in a folder that comes
+// later everything is new.
+func (o *owner) saveFirst(ctx context.Context, resolved []folder.Folder) error {
+	first := &folder.First{Incarnation: o.incarnation(), Folders: []folder.Key{}}
+	for _, r := range resolved {
+		first.Folders = append(first.Folders, r.Key)
+	}
+	if err := o.config.Checkpoints.SaveFirst(ctx, o.id(), first); err != nil {
+		return logFailed(err)
+	}
+	o.first = first
+	return nil
+}
+
+func (o *owner) folderCreated(ctx context.Context, f *folderState, status *imapconn.StatusData) error {
+	var validity uint32
+	if status != nil {
+		validity = status.UIDValidity
+	}
+	f.begin(validity)
+	f.dirty = true
+	return o.tellOf(ctx, f, &event.FolderCreated{FolderRef: event.FolderAt(o.id(), f.Key, f.Path())})
+}
+
+// due reports whether a folder is to be looked at, given what STATUS says.
+func (o *owner) due(f *folderState, status *imapconn.StatusData) bool {
+	if status == nil {
+		f.listed = mark{}
+	} else {
+		f.listed = markOf(status)
+	}
+	switch {
+	case f.excluded || time.Now().Before(f.parked):
+		return false
+	case !f.started || f.resetting || f.uidsUnknown:
+		return true
+	}
+	return f.listed == mark{} || f.listed != f.mark
+}
+
+// excludes reports whether the account's policy leaves a folder unwatched.
+func (o *owner) excludes(f folder.Folder) bool {
+	path := strings.Join(f.Path(), "/")
+	return slices.ContainsFunc(o.account.Watch.ExcludedFolders, func(excluded string) bool {
+		return path == excluded || strings.HasPrefix(path, excluded+"/")
+	})
+}
+
+// renameFolders finds, among folders that went and folders that came, those
+// that are the same under another name.
+func (o *owner) renameFolders(ctx context.Context, found []listed) error {
+	there := make(map[string]bool, len(found))
+	for _, l := range found {
+		there[l.Name] = true
+	}
+	for _, l := range found {
+		if o.names == nil || o.names[l.Name] != nil || l.status == nil {
+			continue
+		}
+		f := o.renamedFrom(l, there)
+		if f == nil {
+			continue
+		}
+		previous := f.Path()
+		if err := o.config.Folders.Rename(ctx, o.id(), f.Key, l.Seen); err != nil {
+			return logFailed(err)
+		}
+		delete(o.names, f.Name)
+		f.Name, f.Delimiter = l.Name, l.Delimiter
+		o.names[f.Name] = f
+		err := o.tellOf(ctx, f, &event.FolderRenamed{
+			FolderRef: event.FolderAt(o.id(), f.Key, f.Path()), PreviousPath: previous,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renamedFrom returns the folder that is gone and was what l is: UIDVALIDITY
+// and UIDNEXT survive a RENAME (RFC 9051 section 6.3.6). Where several folders
+// share a UIDVALIDITY, as on servers that give all the same, only one that has
+// not changed otherwise counts. Two candidates are none.
+func (o *owner) renamedFrom(l listed, there map[string]bool) *folderState {
+	var from *folderState
+	for name, f := range o.names {
+		if there[name] || !f.started || !o.sameFolder(f, markOf(l.status)) {
+			continue
+		}
+		if from != nil {
+			return nil
+		}
+		from = f
+	}
+	return from
+}
+
+func (o *owner) sameFolder(f *folderState, now mark) bool {
+	if now.validity == 0 || now.validity != f.told.UIDValidity {
+		return false
+	}
+	for _, other := range o.folders {
+		if other != f && other.told.UIDValidity == f.told.UIDValidity {
+			return f.mark.next == now.next && f.mark.messages == now.messages
+		}
+	}
+	return now.next >= f.mark.next
+}
+
+// dropFolders announces the folders that are gone.
+func (o *owner) dropFolders(ctx context.Context, resolved []folder.Folder) error {
+	there := make(map[folder.Key]bool, len(resolved))
+	for _, r := range resolved {
+		there[r.Key] = true
+	}
+	for key, f := range o.folders {
+		if there[key] {
+			continue
+		}
+		if f.Name == "" { // known from the log only; the registry has its name
+			f.Folder, _ = o.config.Folders.ByKey(ctx, o.id(), key)
+			f.Key = key
+		}
+		if err := o.tellOf(ctx, f, &event.FolderDeleted{FolderRef: event.FolderAt(o.id(), key, pathOf(f))}); err != nil {
+			return err
+		}
+		if err := o.config.Folders.Delete(ctx, o.id(), key); err != nil {
+			return logFailed(err)
+		}
+		if err := o.config.Checkpoints.Delete(ctx, o.id(), key); err != nil {
+			return logFailed(err)
+		}
+		delete(o.folders, key)
+		delete(o.names, f.Name)
+	}
+	return nil
+}
+
+// pathOf is the folder's path, nil when its name is not known any more.
+func pathOf(f *folderState) []string {
+	if f.Name == "" {
+		return nil
+	}
+	return f.Path()
+}
+
+const (
+	// phantomAfter is how many refusals to open a listed folder make it a
+	// phantom, and phantomPause how long it is then left alone.
+	phantomAfter = 3
+	phantomPause = 6 * time.Hour
+)
+
+// unselectable takes note that the server refused to open a folder it lists.
+func (o *owner) unselectable(f *folderState, err error) {
+	f.failures++
+	o.log.Info("the server lists a folder and does not open it", "folder", f.Key.String(), "error", err)
+	if f.failures >= phantomAfter {
+		f.parked = time.Now().Add(phantomPause)
+	}
+}
+
+// errNoInbox says that there is nothing to watch.
+var errNoInbox = fmt.Errorf("the server lists no %s", inboxName)

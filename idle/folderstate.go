@@ -1,0 +1,152 @@
+package idle
+
+import (
+	"slices"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/idle/diff"
+	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/imapconn"
+)
+
+// folderState is what an owner knows about a folder.
+type folderState struct {
+	folder.Folder
+	// told is what the event log knows of the folder.
+	told diff.Mailbox
+	// started says that told holds: it was taken from the server or the log.
+	// Until then the folder's mail is not compared but counted as old.
+	started bool
+	// uidsUnknown says that told.UIDs have to be listed anew, because a snapshot
+	// had no room for them or was never made.
+	uidsUnknown bool
+	// resetting says that the folder's new UIDVALIDITY was announced, and what
+	// is in it not yet compared with identities.
+	resetting bool
+	// identities are hashes of what the newest messages are.
+	identities []uint64
+	// covered is the number of the account's event up to which the snapshot
+	// that was loaded goes.
+	covered uint64
+	// listed is what STATUS said last, and mark what it said before the last
+	// look: as long as they are the same there is nothing to look for.
+	listed, mark mark
+	// dirty says that told has moved since the last snapshot.
+	dirty bool
+	// failures counts SELECTs refused in a row; parked is when to try again.
+	failures int
+	parked   time.Time
+	excluded bool
+}
+
+// mark is what shows that a folder may have changed, without opening it.
+type mark struct {
+	validity         uint32
+	next             imap.UID
+	messages, unseen uint32
+	modSeq           uint64
+}
+
+func markOf(status *imapconn.StatusData) mark {
+	m := mark{validity: status.UIDValidity, next: status.UIDNext, modSeq: status.HighestModSeq}
+	if status.NumMessages != nil {
+		m.messages = *status.NumMessages
+	}
+	if status.NumUnseen != nil {
+		m.unseen = *status.NumUnseen
+	}
+	return m
+}
+
+// statusItems are what a mark is made of.
+func statusItems() *imapconn.StatusOptions {
+	items := &imapconn.StatusOptions{}
+	items.NumMessages, items.UIDNext, items.UIDValidity, items.NumUnseen, items.HighestModSeq = true, true, true, true, true
+	return items
+}
+
+// checkpoint is the folder's position, for the header of an event.
+func (f *folderState) checkpoint() *event.Checkpoint {
+	c := &event.Checkpoint{Folder: f.Key, UIDValidity: f.told.UIDValidity, ModSeq: f.told.HighestModSeq}
+	if f.told.UIDNext > 0 {
+		c.UID = f.told.UIDNext - 1
+	}
+	return c
+}
+
+// messageID is the placement of one of the folder's messages.
+func (f *folderState) messageID(uid imap.UID) folder.MessageID {
+	return folder.MessageID{Folder: f.Key, UIDValidity: f.told.UIDValidity, UID: uid}
+}
+
+// snapshot is the folder's state as of a position in the log.
+func (f *folderState) snapshot(sequence, number uint64) *folder.Snapshot {
+	s := &folder.Snapshot{
+		Sequence: sequence, Number: number,
+		UIDValidity: f.told.UIDValidity, UIDNext: f.told.UIDNext, HighestModSeq: f.told.HighestModSeq,
+		UIDs: f.told.UIDs, UIDsUnknown: f.uidsUnknown, Identities: f.identities,
+	}
+	f.told.Flags.Each(func(uid imap.UID, flags diff.Flags) {
+		s.Flags = append(s.Flags, folder.MessageFlags{UID: uid, Flags: string(flags)})
+	})
+	return s
+}
+
+// restore takes a snapshot in.
+func (f *folderState) restore(s *folder.Snapshot) {
+	f.told = diff.Mailbox{UIDValidity: s.UIDValidity, UIDNext: s.UIDNext, HighestModSeq: s.HighestModSeq, UIDs: s.UIDs}
+	for _, m := range s.Flags {
+		f.told.Flags.Set(m.UID, diff.Flags(m.Flags))
+	}
+	f.started, f.uidsUnknown, f.identities, f.covered = true, s.UIDsUnknown, s.Identities, s.Number
+}
+
+// apply moves the folder past one of its events.
+func (f *folderState) apply(data any, checkpoint *event.Checkpoint, uid imap.UID) {
+	switch data := data.(type) {
+	case *event.MessageCreated:
+		f.told.Apply(diff.Change{Kind: diff.Created, UID: uid, After: flagsOf(data.Flags)})
+		f.remember(data.EmailID)
+	case *event.MessageUpdated:
+		f.told.Apply(diff.Change{Kind: diff.Updated, UID: uid, After: flagsOf(data.Flags.After), ModSeq: data.ModSeq})
+	case *event.MessageDeleted:
+		f.told.Apply(diff.Change{Kind: diff.Deleted, UID: uid})
+	case *event.FolderCreated:
+		f.begin(checkpoint.UIDValidity)
+	case *event.FolderReset:
+		f.told = diff.Mailbox{UIDValidity: data.UIDValidity}
+		f.resetting = true
+	}
+	f.dirty = true
+}
+
+// begin makes the folder one of whose messages none has been announced.
+func (f *folderState) begin(validity uint32) {
+	f.told = diff.Mailbox{UIDValidity: validity, UIDNext: 1}
+	f.started = true
+}
+
+// maxIdentities is how many messages are known again after a folder was reset.
+const maxIdentities = 500
+
+// remember keeps what a message is, for a folder's change of UIDVALIDITY.
+func (f *folderState) remember(emailID string) {
+	if emailID == "" {
+		return
+	}
+	if len(f.identities) >= maxIdentities {
+		f.identities = slices.Delete(f.identities, 0, len(f.identities)-maxIdentities+1)
+	}
+	f.identities = append(f.identities, identityHash(emailID))
+}
+
+func flagsOf(list []string) diff.Flags {
+	flags := make([]imap.Flag, len(list))
+	for i, flag := range list {
+		flags[i] = imap.Flag(flag)
+	}
+	return diff.MakeFlags(flags)
+}

@@ -1,0 +1,184 @@
+package idle
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/imapconn"
+)
+
+// owner watches one account. Its run goroutine alone touches it.
+type owner struct {
+	config  Config
+	account *account.Account
+	log     *slog.Logger
+
+	// writer is nil as long as the account is not taken.
+	writer *eventlog.Writer
+	// first is what folders there were at first; nil until they were listed.
+	first *folder.First
+	// created says that account.created is in the log.
+	created bool
+	// paused says that the log tells that the account is paused.
+	paused bool
+	// lost says what the log no longer tells, empty when nothing.
+	lost    string
+	folders map[folder.Key]*folderState
+	// names finds the folders by the name the server has for them.
+	names map[string]*folderState
+	inbox *folderState
+
+	status      account.Status
+	statusDirty bool
+	statusSaved time.Time
+	// announced is the state that events last told of.
+	announced account.State
+
+	nextPoll time.Time
+	nextSave time.Time
+}
+
+func newOwner(config Config, a *account.Account) *owner {
+	o := &owner{
+		config:  config,
+		account: a,
+		log:     config.Logger.With("account", a.ID),
+		status:  a.Status,
+	}
+	return o
+}
+
+func (o *owner) id() string { return o.account.ID }
+
+// run watches the account until ctx ends.
+func (o *owner) run(ctx context.Context) {
+	var wait backoff
+	for {
+		began := time.Now()
+		err := o.session(ctx)
+		if ctx.Err() != nil {
+			o.leave()
+			return
+		}
+		if time.Since(began) > healthyAfter && o.status.State == account.Connected {
+			wait.reset()
+		}
+		delay := o.failed(ctx, &wait, err)
+		timer := time.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			o.leave()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// leaveTimeout bounds what an owner does when it is told to stop.
+const leaveTimeout = 5 * time.Second
+
+// leave saves the snapshots, so that the next owner has little to replay.
+func (o *owner) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	if err := o.save(ctx); err != nil {
+		o.log.Warn("save the folders' snapshots on leaving", "error", err)
+	}
+}
+
+// session takes the account if need be, connects, catches up, and watches until
+// something fails. It never returns nil while ctx lives.
+func (o *owner) session(ctx context.Context) error {
+	if o.writer == nil {
+		if err := o.take(ctx); err != nil {
+			o.writer = nil
+			return logFailed(err)
+		}
+	}
+	o.setState(ctx, account.Connecting, "")
+	conn, err := o.config.Connector.Dial(ctx, o.account)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	o.status.Counters.Connects++
+	o.status.Capabilities = capabilities(conn)
+	o.setState(ctx, account.Syncing, "")
+	if err := o.pinIdentity(ctx, conn); err != nil {
+		return err
+	}
+	if err := o.catchUp(ctx, conn); err != nil {
+		return err
+	}
+	if err := o.connected(ctx); err != nil {
+		return err
+	}
+	return o.watch(ctx, conn)
+}
+
+// pinIdentity settles, on the first connection, how mail is told apart.
+func (o *owner) pinIdentity(ctx context.Context, conn *imapconn.Conn) error {
+	if o.account.IdentityScheme != "" {
+		return nil
+	}
+	updated, err := o.config.Accounts.Update(ctx, o.id(), "", func(a *account.Account) error {
+		if a.IdentityScheme == "" {
+			a.IdentityScheme = account.BestIdentityScheme(conn.Caps())
+		}
+		return nil
+	})
+	if err != nil {
+		return logFailed(err)
+	}
+	o.account = updated
+	return nil
+}
+
+// failed takes note of why a session ended and returns how long to wait before
+// the next.
+func (o *owner) failed(ctx context.Context, wait *backoff, err error) time.Duration {
+	o.status.Counters.Failures++
+	delay := wait.next()
+	var logErr *logError
+	switch {
+	case errors.As(err, &logErr):
+		o.log.Warn("the event log failed; the account is taken anew", "error", err, "wait", delay)
+		o.writer = nil
+		o.setState(ctx, account.Degraded, detailOf(err))
+		return min(delay, logRetry)
+	case credentialsRefused(err):
+		o.log.Warn("the server refuses the credentials", "error", err)
+		o.refused(ctx, err)
+		return jittered(authRetry)
+	}
+	if after, ok := imapconn.RetryAfter(err); ok {
+		delay = max(delay, jittered(after))
+	}
+	o.log.Info("the connection failed", "error", err, "wait", delay)
+	o.unreachable(ctx, wait.failures, err)
+	return delay
+}
+
+// credentialsRefused reports whether it takes other credentials to go on.
+func credentialsRefused(err error) bool {
+	var (
+		login *imapconn.AuthError
+		token *account.TokenRefusedError
+	)
+	return errors.As(err, &login) || errors.As(err, &token)
+}
+
+const (
+	// logRetry caps the wait for the event log: it is ours, and near.
+	logRetry = 5 * time.Second
+	// authRetry is the pace at which refused credentials are tried again. Some
+	// providers refuse good ones when they are ill; trying often would lock
+	// the mailbox.
+	authRetry = time.Hour
+)

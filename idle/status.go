@@ -1,0 +1,155 @@
+package idle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/imapconn"
+)
+
+// statusPace is how often counters and the time of the last event are stored
+// when nothing else in the status changes.
+const statusPace = 10 * time.Second
+
+// setState stores the account's state. A failure to store it is only logged:
+// what people see of an account must not stop its mail.
+func (o *owner) setState(ctx context.Context, state account.State, detail string) {
+	if o.status.State == state && o.status.Detail == detail {
+		return
+	}
+	if o.status.State != state {
+		o.status.SinceTime = time.Now().UTC()
+	}
+	o.status.State, o.status.Detail = state, detail
+	o.saveStatus(ctx)
+}
+
+func (o *owner) saveStatus(ctx context.Context) {
+	o.statusDirty, o.statusSaved = false, time.Now()
+	err := o.config.Accounts.PutStatus(ctx, o.account, o.status)
+	if err != nil && !errors.Is(err, account.ErrNotFound) && ctx.Err() == nil {
+		o.log.Warn("store the account's status", "error", err)
+	}
+}
+
+// refreshStatus stores counters that have moved, at a bounded pace.
+func (o *owner) refreshStatus(ctx context.Context) {
+	if o.statusDirty && time.Since(o.statusSaved) >= statusPace {
+		o.saveStatus(ctx)
+	}
+}
+
+// connected announces that the mailbox is watched.
+func (o *owner) connected(ctx context.Context) error {
+	if o.announced != account.Connected {
+		if err := o.tell(ctx, &event.AccountConnected{AccountRef: event.AccountAt(o.id())}); err != nil {
+			return err
+		}
+		o.announced = account.Connected
+	}
+	o.setState(ctx, account.Connected, "")
+	return nil
+}
+
+// refused announces that the server does not accept the credentials.
+func (o *owner) refused(ctx context.Context, cause error) {
+	detail := "The mail server refuses the credentials: " + detailOf(cause) +
+		". Replace them with an update of the account."
+	if o.announced != account.AuthRequired {
+		o.announce(ctx, account.AuthRequired, &event.AccountAuthRequired{
+			AccountRef: event.AccountAt(o.id()), Reason: "IMAP_AUTH_FAILED", Detail: detail,
+		})
+	}
+	o.setState(ctx, account.AuthRequired, detail)
+}
+
+// patience is how many attempts in a row fail before an account counts as out
+// of reach: servers restart, and links break for a moment.
+const patience = 3
+
+// unreachable tells that the server cannot be reached, once it has been tried
+// for a while.
+func (o *owner) unreachable(ctx context.Context, failures int, cause error) {
+	detail := detailOf(cause)
+	if failures < patience && o.announced != account.Failed {
+		o.setState(ctx, account.Connecting, detail)
+		return
+	}
+	if o.announced != account.Failed {
+		o.announce(ctx, account.Failed, &event.AccountDegraded{
+			AccountRef: event.AccountAt(o.id()), Reason: reasonOf(cause), Detail: detail,
+		})
+	}
+	o.setState(ctx, account.Failed, detail+". It is tried again by itself.")
+}
+
+// announce tells of a state that the owner fell into by a failure.
+func (o *owner) announce(ctx context.Context, state account.State, fact event.Data) {
+	if err := o.tell(ctx, fact); err != nil {
+		o.writer = nil // taken anew by the next session, which announces it then
+		if ctx.Err() == nil {
+			o.log.Warn("announce the account's state", "state", state, "error", err)
+		}
+		return
+	}
+	o.announced = state
+}
+
+// pause announces that an account is not watched, unless that is the last that
+// was told of it. It is all that is done about a paused one.
+func (o *owner) pause(ctx context.Context) {
+	last, err := o.config.Log.Last(ctx, o.id())
+	if err == nil && (last == nil || last.Type != event.TypeAccountPaused) {
+		if err = o.take(ctx); err == nil {
+			err = o.tell(ctx, &event.AccountPaused{AccountRef: event.AccountAt(o.id())})
+		}
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			o.log.Warn("announce that the account is paused", "error", err)
+		}
+		return
+	}
+	o.setState(ctx, account.Paused, "Watching was paused. Resume the account to go on.")
+}
+
+// reasonOf names a failure for programs, in the terms of the API's errors.
+func reasonOf(err error) string {
+	var (
+		tlsErr   *imapconn.TLSError
+		protocol *imapconn.ProtocolError
+	)
+	switch {
+	case errors.As(err, &tlsErr):
+		return "IMAP_TLS_FAILED"
+	case errors.As(err, &protocol):
+		return "IMAP_PROTOCOL_ERROR"
+	case imapconn.IsConnectionLimit(err):
+		return "IMAP_CONNECTION_LIMIT"
+	}
+	if _, throttled := imapconn.RetryAfter(err); throttled {
+		return "IMAP_THROTTLED"
+	}
+	return "IMAP_UNAVAILABLE"
+}
+
+// detailOf is an error as people are told of it.
+func detailOf(err error) string { return fmt.Sprint(err) }
+
+// jittered spreads a wait over half again its length.
+func jittered(d time.Duration) time.Duration { return d + rand.N(d/2+1) }
+
+func capabilities(conn *imapconn.Conn) []string {
+	var list []string
+	for c := range conn.Caps() {
+		list = append(list, string(c))
+	}
+	slices.Sort(list)
+	return list
+}

@@ -1,0 +1,141 @@
+package idle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/imapconn"
+)
+
+// Connector reaches the servers of accounts.
+type Connector interface {
+	// Dial opens the watching connection of an account.
+	Dial(ctx context.Context, a *account.Account) (*imapconn.Conn, error)
+	// Do runs fn on one of the account's request connections.
+	Do(ctx context.Context, id, mailbox string, opts *imapconn.DoOptions, fn func(*imapconn.Conn) error) error
+}
+
+// Config is what a Supervisor works with.
+type Config struct {
+	Accounts    *account.Registry
+	Connector   Connector
+	Log         *eventlog.Log
+	Folders     *folder.Registry
+	Checkpoints *folder.Checkpoints
+	// Node names this process in account.owner_changed.
+	Node string
+	// PollInterval is how often folders that the server does not push are
+	// looked at, for accounts that do not say; 0 means one minute.
+	PollInterval time.Duration
+	// Logger gets what happens to connections; nil means nobody does.
+	Logger *slog.Logger
+}
+
+// Supervisor runs an owner for every account that is to be watched.
+type Supervisor struct {
+	config Config
+	owners map[string]*running // by account; only Run's goroutine touches it
+}
+
+// running is an owner at work.
+type running struct {
+	account *account.Account
+	cancel  context.CancelFunc
+	done    chan struct{}
+}
+
+// New returns a supervisor; Run starts it.
+func New(config Config) *Supervisor {
+	if config.PollInterval <= 0 {
+		config.PollInterval = time.Minute
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Supervisor{config: config, owners: make(map[string]*running)}
+}
+
+// Run watches all accounts, follows their registration, change and deletion,
+// and returns when ctx has ended and all owners with it.
+func (s *Supervisor) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for change := range s.config.Accounts.Watch(ctx) {
+		s.apply(ctx, &wg, change)
+	}
+	for _, owner := range s.owners {
+		owner.cancel()
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return errors.New("the watch on the accounts has ended")
+}
+
+// apply makes the running owners fit a change of an account.
+func (s *Supervisor) apply(ctx context.Context, wg *sync.WaitGroup, change account.Change) {
+	before := s.owners[change.ID]
+	if before != nil && change.Account != nil && sameWatch(before.account, change.Account) {
+		return
+	}
+	ownerCtx, cancel := context.WithCancel(ctx)
+	next := &running{account: change.Account, cancel: cancel, done: make(chan struct{})}
+	if change.Deleted {
+		delete(s.owners, change.ID)
+	} else {
+		s.owners[change.ID] = next
+	}
+	if before != nil {
+		before.cancel()
+	}
+	wg.Go(func() {
+		defer close(next.done)
+		defer cancel()
+		if before != nil {
+			<-before.done // two owners in one process would fence each other
+		}
+		switch {
+		case change.Deleted:
+			s.bury(ownerCtx, change.ID)
+		case change.Account.Paused:
+			newOwner(s.config, change.Account).pause(ownerCtx)
+		default:
+			newOwner(s.config, change.Account).run(ownerCtx)
+		}
+	})
+}
+
+// sameWatch reports whether an owner can go on although the account changed.
+func sameWatch(a, b *account.Account) bool {
+	return a != nil && a.ConnectionRevision == b.ConnectionRevision && a.Paused == b.Paused &&
+		a.CreateTime.Equal(b.CreateTime) && a.Watch.Equal(b.Watch)
+}
+
+// bury announces that an account is gone and forgets what is kept about it.
+func (s *Supervisor) bury(ctx context.Context, id string) {
+	err := func() error {
+		writer, err := s.config.Log.Writer(ctx, id, 0)
+		if err != nil {
+			return err
+		}
+		deleted := event.New(id, writer.Head().Number, time.Now(), &event.AccountDeleted{AccountRef: event.AccountAt(id)})
+		if _, err := writer.Append(ctx, deleted); err != nil {
+			return err
+		}
+		if err := s.config.Checkpoints.Forget(ctx, id); err != nil {
+			return err
+		}
+		return s.config.Folders.Forget(ctx, id)
+	}()
+	if err != nil && ctx.Err() == nil {
+		s.config.Logger.Error("forget a deleted account", "account", id, "error", fmt.Sprint(err))
+	}
+}

@@ -1,0 +1,157 @@
+package idle
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/idle/diff"
+	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/message"
+)
+
+// atOnce bounds the events of one append: a backlog goes in batches, which cost
+// a tenth of as many single appends.
+const atOnce = 100
+
+// tellChanges names what a look found, tells it, and moves the folder past it.
+func (o *owner) tellChanges(ctx context.Context, l *look, origin event.Origin) error {
+	f, now := l.folder, time.Now()
+	changes := diff.Compare(&f.told, &l.found)
+	for len(changes) > 0 {
+		chunk := changes[:min(len(changes), atOnce)]
+		changes = changes[len(chunk):]
+		events := make([]event.Event, len(chunk))
+		after := o.writer.Head().Number
+		// The folder moves along with the events that are made, since each of
+		// them carries its position. Should the append fail, the owner takes
+		// the account anew and knows nothing of this.
+		for i, change := range chunk {
+			f.told.Apply(change)
+			events[i] = event.New(o.id(), after+uint64(i), now, o.dataOf(l, change, origin))
+			events[i].Checkpoint = f.checkpoint()
+		}
+		f.dirty = true
+		if err := o.append(ctx, events); err != nil {
+			return err
+		}
+	}
+	f.told.Settle(&l.found)
+	return nil
+}
+
+// dataOf is what is told of a change.
+func (o *owner) dataOf(l *look, change diff.Change, origin event.Origin) event.Data {
+	id := l.folder.messageID(change.UID)
+	switch change.Kind {
+	case diff.Created:
+		m := l.arrived[change.UID]
+		emailID := o.account.EmailID(m)
+		l.folder.remember(emailID)
+		return createdData(event.MessageAt(o.id(), id, emailID, ""), m, origin)
+	case diff.Updated:
+		return &event.MessageUpdated{
+			MessageRef: event.MessageAt(o.id(), id, "", ""),
+			Flags:      flagsData(change),
+			ModSeq:     change.ModSeq,
+		}
+	default:
+		return &event.MessageDeleted{MessageRef: event.MessageAt(o.id(), id, "", "")}
+	}
+}
+
+func createdData(ref event.MessageRef, m *imapconn.FetchMessage, origin event.Origin) *event.MessageCreated {
+	data := &event.MessageCreated{
+		MessageRef: ref,
+		Origin:     origin,
+		Flags:      texts(diff.MakeFlags(m.Flags)),
+		Size:       m.Size,
+	}
+	if !m.InternalDate.IsZero() {
+		at := m.InternalDate.UTC()
+		data.InternalDate = &at
+	}
+	if m.Envelope != nil {
+		data.Envelope = envelopeData(m.Envelope)
+	}
+	if m.Preview != nil {
+		data.Snippet = *m.Preview
+	}
+	return data
+}
+
+func envelopeData(envelope *imap.Envelope) *event.Envelope {
+	decoded, _ := message.EnvelopeOf(envelope)
+	data := &event.Envelope{
+		From:      author(decoded.From),
+		To:        addresses(decoded.To),
+		Cc:        addresses(decoded.Cc),
+		Subject:   decoded.Subject,
+		MessageID: decoded.MessageID,
+	}
+	if !decoded.Date.IsZero() {
+		date := decoded.Date.UTC()
+		data.Date = &date
+	}
+	return data
+}
+
+// author is the first address of a From field, or nil.
+func author(list []message.Address) *event.Address {
+	if len(list) == 0 {
+		return nil
+	}
+	return &addresses(list)[0]
+}
+
+func addresses(list []message.Address) []event.Address {
+	out := make([]event.Address, 0, len(list))
+	for _, a := range list {
+		out = append(out, event.Address{Name: a.Name, Address: a.Address})
+	}
+	return out
+}
+
+func flagsData(change diff.Change) event.Flags {
+	data := event.Flags{After: texts(change.After)}
+	if !change.HasBefore {
+		return data
+	}
+	data.Before = texts(change.Before)
+	data.Added, data.Removed = without(data.After, data.Before), without(data.Before, data.After)
+	return data
+}
+
+// without returns the elements of a that are not in b.
+func without(a, b []string) []string {
+	in := make(map[string]bool, len(b))
+	for _, s := range b {
+		in[s] = true
+	}
+	rest := []string{}
+	for _, s := range a {
+		if !in[s] {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
+
+func texts(flags diff.Flags) []string {
+	list := flags.List()
+	out := make([]string, len(list))
+	for i, flag := range list {
+		out[i] = string(flag)
+	}
+	return out
+}
+
+// identityHash shortens an email id to what a folder remembers of it.
+func identityHash(emailID string) uint64 {
+	sum := sha256.Sum256([]byte(emailID))
+	return binary.BigEndian.Uint64(sum[:8])
+}
