@@ -10,6 +10,7 @@ import (
 
 // Envelope is what a message says about itself. Texts are decoded.
 type Envelope struct {
+	// Sender and ReplyTo are nil where they are the same as From.
 	From, Sender, ReplyTo, To, Cc, Bcc []Address
 	Subject                            string
 	// MessageID, InReplyTo and References have no angle brackets. References
@@ -37,14 +38,7 @@ func EnvelopeOf(env *imap.Envelope) (Envelope, []Defect) {
 		Bcc:     addressesOf(env.Bcc, &found),
 		Date:    obsoleteZone(env.Date),
 	}
-	// RFC 9051 section 7.5.2: servers repeat From where the header has
-	// neither. Undone, a list and a get of a message agree.
-	if slices.Equal(e.Sender, e.From) {
-		e.Sender = nil
-	}
-	if slices.Equal(e.ReplyTo, e.From) {
-		e.ReplyTo = nil
-	}
+	e.dropRepeatedFrom()
 	subject, d := decodeUnstructured(unfold([]byte(env.Subject)), "")
 	found.add(d...)
 	e.Subject = subject
@@ -55,6 +49,18 @@ func EnvelopeOf(env *imap.Envelope) (Envelope, []Defect) {
 		e.InReplyTo = append(e.InReplyTo, ids...)
 	}
 	return e, found
+}
+
+// dropRepeatedFrom undoes what RFC 9051 section 7.5.2 has servers do: repeat
+// From where the header has no Sender or Reply-To. So a list, which is made of
+// ENVELOPE, and a get, which is made of the header, agree.
+func (e *Envelope) dropRepeatedFrom() {
+	if slices.Equal(e.Sender, e.From) {
+		e.Sender = nil
+	}
+	if slices.Equal(e.ReplyTo, e.From) {
+		e.ReplyTo = nil
+	}
 }
 
 // obsoleteZone sets right what net/mail and time.Parse make of the zones of
@@ -104,12 +110,7 @@ func (h Header) Envelope() (Envelope, []Defect) {
 		InReplyTo:  ids("In-Reply-To"),
 		References: ids("References"),
 	}
-	if slices.Equal(e.Sender, e.From) {
-		e.Sender = nil
-	}
-	if slices.Equal(e.ReplyTo, e.From) {
-		e.ReplyTo = nil
-	}
+	e.dropRepeatedFrom()
 	if id := ids("Message-ID"); len(id) > 0 {
 		e.MessageID = id[0]
 	}
