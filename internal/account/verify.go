@@ -1,0 +1,232 @@
+package account
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/internal/imapconn"
+)
+
+// Check is what one step of Verify tries.
+type Check string
+
+// The checks, in their order.
+const (
+	CheckDNS          Check = "DNS"          // the IMAP host's addresses are looked up
+	CheckTCP          Check = "TCP"          // a connection to the IMAP server is made
+	CheckTLS          Check = "TLS"          // it is protected as the account says
+	CheckIMAPAuth     Check = "IMAP_AUTH"    // the IMAP server accepts the credentials
+	CheckCapabilities Check = "CAPABILITIES" // the IMAP server is asked what it can do
+	CheckSMTPAuth     Check = "SMTP_AUTH"    // the SMTP server is reached and accepts the credentials
+)
+
+// Outcome is how a step ended.
+type Outcome string
+
+// The outcomes.
+const (
+	StepPassed  Outcome = "PASSED"
+	StepFailed  Outcome = "FAILED"
+	StepSkipped Outcome = "SKIPPED" // a step before it failed, or there is nothing to try
+)
+
+// Step is one step of Verify.
+type Step struct {
+	Check   Check
+	Outcome Outcome
+	// Detail is what was found, or why it failed and what to do, for a person.
+	Detail string
+	// Err is the cause of a failure, for programs.
+	Err     error
+	Elapsed time.Duration
+}
+
+// verifyTimeout bounds the trial of one server.
+const verifyTimeout = 15 * time.Second
+
+// Verify tries the servers and credentials of an account, step by step, with
+// one connection to each server. Steps that build on one that failed are
+// skipped. It changes nothing on the servers and sends nothing. The account
+// must be registered if it has OAuth 2.0 tokens, which may be refreshed.
+func (c *Connector) Verify(ctx context.Context, a *Account) []Step {
+	steps := c.verifyIMAP(ctx, a)
+	for _, check := range []Check{CheckDNS, CheckTCP, CheckTLS, CheckIMAPAuth, CheckCapabilities} {
+		if !slices.ContainsFunc(steps, func(s Step) bool { return s.Check == check }) {
+			steps = append(steps, Step{Check: check, Outcome: StepSkipped, Detail: "a step before it failed"})
+		}
+	}
+	return append(steps, c.verifySMTP(ctx, a))
+}
+
+func (c *Connector) verifyIMAP(ctx context.Context, a *Account) []Step {
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	lookup := verifyDNS(ctx, a.IMAP.Host)
+	if lookup.Outcome == StepFailed {
+		return []Step{lookup}
+	}
+	var (
+		trial *imapTrial
+		conn  *imapconn.Conn
+	)
+	err := c.retryLogin(ctx, a.ID, func() error {
+		config := c.DialConfig(a)
+		trial = &imapTrial{endpoint: a.IMAP}
+		if c.config.Limits != nil {
+			release, err := c.config.Limits.Acquire(ctx, config.Host)
+			if err != nil {
+				return fmt.Errorf("wait for a connection to %s: %w", config.Host, err)
+			}
+			config.Dial = counted(config.Dial, release)
+		}
+		trial.instrument(&config)
+		var err error
+		conn, err = imapconn.Dial(ctx, config)
+		trial.ended = time.Now()
+		return err
+	})
+	steps := append([]Step{lookup}, trial.steps(err)...)
+	if err != nil {
+		return steps
+	}
+	// The result is there; that the server takes leave politely is not needed.
+	defer func() { _ = conn.Logout(ctx) }()
+	return append(steps, verifyCapabilities(conn))
+}
+
+func verifyDNS(ctx context.Context, host string) Step {
+	start := time.Now()
+	if _, err := netip.ParseAddr(host); err == nil {
+		return Step{Check: CheckDNS, Outcome: StepPassed, Detail: host + " is an address, nothing to look up"}
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return failed(CheckDNS, time.Since(start), err, &Endpoint{Host: host}, "imap")
+	}
+	texts := make([]string, len(addrs))
+	for i, addr := range addrs {
+		texts[i] = addr.Unmap().String()
+	}
+	return Step{Check: CheckDNS, Outcome: StepPassed, Detail: host + " has the addresses " + strings.Join(texts, ", "), Elapsed: time.Since(start)}
+}
+
+// imapTrial observes one attempt to connect.
+type imapTrial struct {
+	endpoint Endpoint
+	dialing  time.Time
+	dialed   time.Time // zero until there is a connection
+	dialErr  error
+	remote   string
+	secured  time.Time // zero until TLS is there
+	tls      tls.ConnectionState
+	ended    time.Time
+}
+
+// instrument makes a configuration tell the trial how far it got.
+func (t *imapTrial) instrument(config *imapconn.Config) {
+	dial := config.Dial
+	config.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		t.dialing = time.Now()
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			t.dialErr = err
+			return nil, err
+		}
+		t.dialed, t.remote = time.Now(), conn.RemoteAddr().String()
+		return conn, nil
+	}
+	base := config.TLS
+	if base == nil {
+		base = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	config.TLS = base.Clone()
+	config.TLS.VerifyConnection = func(state tls.ConnectionState) error {
+		// The certificate has been checked by now.
+		if base.VerifyConnection != nil {
+			if err := base.VerifyConnection(state); err != nil {
+				return err
+			}
+		}
+		t.secured, t.tls = time.Now(), state
+		return nil
+	}
+}
+
+// steps says how far the attempt got that ended with err.
+func (t *imapTrial) steps(err error) []Step {
+	if t.dialed.IsZero() {
+		if t.dialErr != nil {
+			err = t.dialErr
+		}
+		return []Step{failed(CheckTCP, since(t.dialing, t.ended), err, &t.endpoint, "imap")}
+	}
+	steps := []Step{{Check: CheckTCP, Outcome: StepPassed, Detail: "connected to " + t.remote, Elapsed: t.dialed.Sub(t.dialing)}}
+	before := t.dialed
+	switch {
+	case t.endpoint.TLSMode == Plaintext:
+		steps = append(steps, Step{Check: CheckTLS, Outcome: StepSkipped, Detail: "the account asks for no TLS: the password crosses the network in clear"})
+	case t.secured.IsZero():
+		return append(steps, failed(CheckTLS, since(before, t.ended), err, &t.endpoint, "imap"))
+	default:
+		steps = append(steps, Step{Check: CheckTLS, Outcome: StepPassed, Detail: describeTLS(&t.tls), Elapsed: t.secured.Sub(before)})
+		before = t.secured
+	}
+	if err != nil {
+		return append(steps, failed(CheckIMAPAuth, since(before, t.ended), err, &t.endpoint, "imap"))
+	}
+	return append(steps, Step{Check: CheckIMAPAuth, Outcome: StepPassed, Detail: "logged in as " + t.endpoint.Username, Elapsed: since(before, t.ended)})
+}
+
+func since(start, end time.Time) time.Duration {
+	if start.IsZero() || end.IsZero() {
+		return 0
+	}
+	return end.Sub(start)
+}
+
+func describeTLS(state *tls.ConnectionState) string {
+	text := tls.VersionName(state.Version)
+	if len(state.PeerCertificates) > 0 {
+		text += ", certificate good until " + state.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)
+	}
+	return text
+}
+
+// wanted are the capabilities whose absence a person would notice, and how.
+var wanted = []struct {
+	capability imap.Cap
+	without    string
+}{
+	{imap.CapIdle, "new mail is noticed by polling only"},
+	{imap.CapUIDPlus, "a moved or appended message may have to be searched for"},
+	{imap.CapMove, "messages are moved by copying and deleting"},
+}
+
+func verifyCapabilities(conn *imapconn.Conn) Step {
+	caps := conn.Caps()
+	names := make([]string, 0, len(caps))
+	for name := range caps {
+		names = append(names, string(name))
+	}
+	slices.Sort(names)
+	detail := strings.Join(names, " ")
+	for _, w := range wanted {
+		if !conn.Has(w.capability) {
+			detail += fmt.Sprintf("; without %s %s", w.capability, w.without)
+		}
+	}
+	return Step{Check: CheckCapabilities, Outcome: StepPassed, Detail: detail}
+}
+
+// failed makes the step of a failure.
+func failed(check Check, elapsed time.Duration, err error, endpoint *Endpoint, protocol string) Step {
+	return Step{Check: check, Outcome: StepFailed, Detail: explain(err, endpoint, protocol), Err: err, Elapsed: elapsed}
+}
