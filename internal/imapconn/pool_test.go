@@ -383,6 +383,10 @@ func TestDovecotPoolOutlivesKick(t *testing.T) {
 				t.Errorf("%v: %v", mode, err)
 			}
 			srv.Kick(t, username)
+			waitFor(t, "the connection to break", func() bool {
+				closed, pending, ok := probe(p.idle[0].t.raw)
+				return closed || pending || !ok
+			})
 		}
 		if err := p.Close(); err != nil {
 			t.Error(err)
