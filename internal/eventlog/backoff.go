@@ -15,7 +15,7 @@ type backoff struct {
 // next waits for the next attempt, or returns ctx's error.
 func (b *backoff) next(ctx context.Context) error {
 	b.current = min(max(2*b.current, b.min), b.max)
-	timer := time.NewTimer(b.current/2 + rand.N(b.current/2+1))
+	timer := time.NewTimer(b.current/2 + rand.N(b.current/2+1)) //nolint:gosec // spreads attempts, hides nothing
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

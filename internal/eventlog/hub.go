@@ -80,6 +80,15 @@ func (l *Log) releaseHub(h *hub) {
 	}
 }
 
+// detachHub makes the next subscription start another hub.
+func (l *Log) detachHub(h *hub) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hub == h {
+		l.hub = nil
+	}
+}
+
 // run follows the log until ctx ends or the log is not the one it was.
 func (h *hub) run(ctx context.Context) {
 	wait := backoff{min: 50 * time.Millisecond, max: 5 * time.Second}
@@ -90,6 +99,7 @@ func (h *hub) run(ctx context.Context) {
 			h.fail(ErrClosed)
 			return
 		case errors.As(err, new(*CursorExpiredError)):
+			h.log.detachHub(h) // before its subscriptions hear of it and try again
 			h.fail(err)
 			return
 		}

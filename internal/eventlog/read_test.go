@@ -160,7 +160,7 @@ func TestReplayPages(t *testing.T) {
 
 	stop := errors.New("enough")
 	n := 0
-	head, err := l.Replay(testContext(t), "ann", eventlog.Head{Sequence: 600, Number: 600}, func(e *eventlog.Entry) error {
+	head, err := l.Replay(testContext(t), "ann", eventlog.Head{Sequence: 600, Number: 600}, func(*eventlog.Entry) error {
 		if n++; n == 3 {
 			return stop
 		}

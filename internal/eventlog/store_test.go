@@ -22,7 +22,7 @@ func TestPartOfABatchIsStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Shutdown(context.Background())
+	defer func() { _ = s.Shutdown(context.Background()) }()
 	conn, err := s.Connect(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -98,7 +98,7 @@ func (s *Subscription) Next(ctx context.Context) (Frame, error) {
 		return s.frame(nil), nil
 	}
 	// Spread, so that many watchers of a quiet log do not wake at once.
-	heartbeat := s.log.config.Heartbeat*3/4 + rand.N(s.log.config.Heartbeat/2)
+	heartbeat := s.log.config.Heartbeat*3/4 + rand.N(s.log.config.Heartbeat/2) //nolint:gosec // spreads, hides nothing
 	timer := time.NewTimer(heartbeat)
 	defer timer.Stop()
 	for {

@@ -147,7 +147,7 @@ func (r *Registry) Resolve(ctx context.Context, account string, seen []Seen) ([]
 		return nil, &TooManyFoldersError{Account: account, Folders: len(seen)}
 	}
 	folders := make([]Folder, len(seen))
-	_, err := r.change(ctx, account, func(rec *record) bool {
+	err := r.change(ctx, account, func(rec *record) bool {
 		known := make(map[string]Folder, len(rec.Folders))
 		for _, f := range rec.Folders {
 			if !f.Deleted {
@@ -195,7 +195,7 @@ func (r *Registry) ByKey(ctx context.Context, account string, key Key) (Folder, 
 // Rename records that a folder has another name now. Its key stays. A folder
 // that had the name before is taken for deleted.
 func (r *Registry) Rename(ctx context.Context, account string, key Key, to Seen) error {
-	_, err := r.change(ctx, account, func(rec *record) bool {
+	return r.change(ctx, account, func(rec *record) bool {
 		i := rec.byKey(key)
 		if i < 0 || rec.Folders[i].Name == to.Name {
 			return false
@@ -206,13 +206,12 @@ func (r *Registry) Rename(ctx context.Context, account string, key Key, to Seen)
 		rec.Folders[i].Name, rec.Folders[i].Delimiter, rec.Folders[i].Deleted = to.Name, to.Delimiter, false
 		return true
 	})
-	return err
 }
 
 // Delete records that a folder is gone. One of the same name that comes later
 // is another folder, with another key.
 func (r *Registry) Delete(ctx context.Context, account string, key Key) error {
-	_, err := r.change(ctx, account, func(rec *record) bool {
+	return r.change(ctx, account, func(rec *record) bool {
 		i := rec.byKey(key)
 		if i < 0 || rec.Folders[i].Deleted {
 			return false
@@ -221,7 +220,6 @@ func (r *Registry) Delete(ctx context.Context, account string, key Key) error {
 		rec.prune()
 		return true
 	})
-	return err
 }
 
 // Forget drops everything about an account, as when it is deleted.
@@ -238,33 +236,33 @@ func (r *Registry) Forget(ctx context.Context, account string) error {
 // change applies edit to the account's record by compare-and-set. edit reports
 // whether it changed anything; it may run more than once, each time on a fresh
 // copy.
-func (r *Registry) change(ctx context.Context, account string, edit func(*record) bool) (*record, error) {
+func (r *Registry) change(ctx context.Context, account string, edit func(*record) bool) error {
 	age := cacheAge
 	for range maxTries {
 		rec, err := r.read(ctx, account, age)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		edited := &record{Folders: slices.Clone(rec.Folders), revision: rec.revision}
 		if !edit(edited) {
-			return rec, nil
+			return nil
 		}
 		value, err := json.Marshal(edited)
 		if err != nil {
-			return nil, fmt.Errorf("encode folders of account %s: %w", account, err)
+			return fmt.Errorf("encode folders of account %s: %w", account, err)
 		}
 		// Update with revision 0 creates: it expects that there is none.
 		edited.revision, err = r.kv.Update(ctx, recordKey(account), value, rec.revision)
 		if err == nil {
 			r.keep(account, edited)
-			return edited, nil
+			return nil
 		}
 		if !isConflict(err) {
-			return nil, fmt.Errorf("store folders of account %s: %w", account, err)
+			return fmt.Errorf("store folders of account %s: %w", account, err)
 		}
 		age = 0
 	}
-	return nil, fmt.Errorf("store folders of account %s: others keep changing them", account)
+	return fmt.Errorf("store folders of account %s: others keep changing them", account)
 }
 
 // read returns the account's record, from memory if that is not older than age.

@@ -109,7 +109,7 @@ func TestRolesInManyLanguages(t *testing.T) {
 		"Danish":               {"Sendt post", "Kladder", "Slettet post", "Uønsket mail", "Arkiv"},
 		"Norwegian":            {"Sendte elementer", "Utkast", "Slettede elementer", "Søppelpost", "Arkiv"},
 		"Finnish":              {"Lähetetyt", "Luonnokset", "Poistetut", "Roskaposti", "Arkisto"},
-		"Polish":               {"Elementy wysłane", "Wersje robocze", "Elementy usunięte", "Wiadomości-śmieci", "Archiwum"},
+		"Polish":               {"Elementy wysłane", "Wersje robocze", "Elementy usunięte", "Wiadomości-śmieci", "Archiwum"}, //nolint:misspell // it is Polish
 		"Czech":                {"Odeslaná pošta", "Koncepty", "Odstraněná pošta", "Nevyžádaná pošta", "Archiv"},
 		"Slovak":               {"Odoslaná pošta", "Koncepty", "Odstránené položky", "Nevyžiadaná pošta", "Archív"},
 		"Hungarian":            {"Elküldött elemek", "Piszkozatok", "Törölt elemek", "Levélszemét", "Archívum"},

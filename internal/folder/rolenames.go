@@ -38,7 +38,7 @@ var roleNames = map[Role][]string{
 		"Skickat", "Skickade", "Skickade objekt", "Skickade meddelanden", // Swedish
 		"Sendt", "Sendte", "Sendt post", "Sendte elementer", "Sendte meddelelser", "Sendt e-post", // Danish, Norwegian
 		"Lähetetyt", "Lähetetyt viestit", "Lähetetyt kohteet", // Finnish
-		"Wysłane", "Elementy wysłane", "Wysłana poczta", "Wiadomości wysłane", // Polish
+		"Wysłane", "Elementy wysłane", "Wysłana poczta", "Wiadomości wysłane", //nolint:misspell // Polish
 		"Odeslané", "Odeslaná pošta", "Odeslané zprávy", "Odeslané položky", // Czech
 		"Odoslané", "Odoslaná pošta", "Odoslané správy", "Odoslané položky", // Slovak
 		"Elküldött", "Elküldött elemek", "Elküldöttek", "Elküldött üzenetek", "Elküldött levelek", // Hungarian
@@ -111,7 +111,7 @@ var roleNames = map[Role][]string{
 		"Papperskorgen", "Papperskorg", "Borttaget", "Borttagna objekt", // Swedish
 		"Papirkurv", "Slettet post", "Slettede elementer", "Papirkurven", "Slettet", // Danish, Norwegian
 		"Roskakori", "Poistetut", "Poistetut viestit", "Poistetut kohteet", // Finnish
-		"Kosz", "Elementy usunięte", "Usunięte", // Polish
+		"Kosz", "Elementy usunięte", "Usunięte", //nolint:misspell // Polish
 		"Koš", "Odstraněná pošta", "Odstraněné položky", "Smazané", // Czech
 		"Kôš", "Odstránené položky", "Odstránená pošta", // Slovak
 		"Kuka", "Lomtár", "Törölt elemek", "Törölt", "Törölt üzenetek", // Hungarian
