@@ -53,7 +53,7 @@ func readFull(ctx context.Context, c *imapconn.Conn, p placed, m *imapconn.Fetch
 	}
 	out := minimalMessage(p.account.ID, p.id, m)
 	describe(out, &s)
-	out.EmailId = emailID(p.account, m, &s.Envelope)
+	out.EmailId = p.account.EmailID(m, &s.Envelope)
 	out.Headers = headersProto(header)
 	body, text, bodyDefects, err := readBody(&s, found, want)
 	if err != nil {

@@ -177,7 +177,7 @@ func checkValidity(c *imapconn.Conn, position folderPosition) (uint32, error) {
 
 // messages turns what was fetched from the selected mailbox into answers.
 func (l *listing) messages(ctx context.Context, c *imapconn.Conn, key folder.Key, list []*imapconn.FetchMessage) ([]*posternv1.Message, error) {
-	envelopes, err := readEnvelopes(ctx, c, list)
+	envelopes, err := account.ReadEnvelopes(ctx, c, list)
 	if err != nil {
 		return nil, err
 	}

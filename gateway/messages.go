@@ -128,7 +128,7 @@ func (s *messageService) GetMessage(ctx context.Context, req *posternv1.GetMessa
 			return err
 		}
 		if want.view != posternv1.Message_FULL {
-			envelopes, err := readEnvelopes(ctx, c, []*imapconn.FetchMessage{m})
+			envelopes, err := account.ReadEnvelopes(ctx, c, []*imapconn.FetchMessage{m})
 			if err != nil {
 				return err
 			}

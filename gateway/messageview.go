@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -89,41 +88,11 @@ func messageProto(a *account.Account, id folder.MessageID, m *imapconn.FetchMess
 		s.References = e.References
 	}
 	describe(out, &s)
-	out.EmailId = emailID(a, m, &s.Envelope)
+	out.EmailId = a.EmailID(m, &s.Envelope)
 	if m.Preview != nil {
 		out.Snippet = message.Snippet(*m.Preview)
 	}
 	return out
-}
-
-// readEnvelopes reads the headers of those messages whose ENVELOPE the server
-// did not tell, or told so badly that nothing is in it.
-func readEnvelopes(ctx context.Context, c *imapconn.Conn, list []*imapconn.FetchMessage) (map[imap.UID]*message.Envelope, error) {
-	var broken imap.UIDSet
-	for _, m := range list {
-		// Of the view MINIMAL none was asked for.
-		if m.IsBroken("ENVELOPE") || m.Envelope != nil && emptyEnvelope(m.Envelope) {
-			broken.AddNum(m.UID)
-		}
-	}
-	if len(broken) == 0 {
-		return nil, nil
-	}
-	envelopes := make(map[imap.UID]*message.Envelope)
-	opts := &imapconn.FetchOptions{}
-	opts.BodySection = []*imap.FetchItemBodySection{headerSection}
-	err := c.Fetch(ctx, broken, opts, func(m *imapconn.FetchMessage) error {
-		if block, ok := m.Section(headerSection); ok {
-			e, _ := message.ParseHeader(block).Envelope()
-			envelopes[m.UID] = &e
-		}
-		return nil
-	})
-	return envelopes, err
-}
-
-func emptyEnvelope(e *imap.Envelope) bool {
-	return len(e.From) == 0 && e.Subject == "" && e.MessageID == "" && e.Date.IsZero()
 }
 
 // pinned is the account with the scheme of its email ids, which before its
@@ -135,16 +104,4 @@ func pinned(a *account.Account, caps imap.CapSet) *account.Account {
 	copied := *a
 	copied.IdentityScheme = account.BestIdentityScheme(caps)
 	return &copied
-}
-
-// emailID says what a message is. Where the server could not tell the envelope
-// that this is computed from, the header stands in.
-func emailID(a *account.Account, m *imapconn.FetchMessage, e *message.Envelope) string {
-	id := a.EmailID(m)
-	if id != "" || a.IdentityScheme != account.IdentityFingerprint {
-		return id
-	}
-	var key [32]byte
-	copy(key[:], a.IdentityKey.Reveal())
-	return e.Fingerprint(key, m.Size)
 }

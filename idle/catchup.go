@@ -24,7 +24,7 @@ func (o *owner) catchUp(ctx context.Context, conn *imapconn.Conn) error {
 		return err
 	}
 	started := o.inbox.started
-	if err := o.lookAtOpened(ctx, conn, o.inbox, data, true); err != nil {
+	if err := o.lookAtInbox(ctx, conn, data, true); err != nil {
 		return err
 	}
 	if err := o.lookElsewhere(ctx, conn, changed); err != nil {
@@ -54,11 +54,14 @@ func (o *owner) messages() int64 {
 // new mail wait.
 func (o *owner) lookElsewhere(ctx context.Context, conn *imapconn.Conn, folders []*folderState) error {
 	for _, f := range folders {
-		if err := o.lookAt(ctx, f); err != nil {
-			return err
-		}
-		if err := o.glance(ctx, conn); err != nil {
-			return err
+		for more := true; more; {
+			var err error
+			if more, err = o.lookAt(ctx, f); err != nil {
+				return err
+			}
+			if err := o.glance(ctx, conn); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -82,29 +85,34 @@ func (o *owner) react(ctx context.Context, conn *imapconn.Conn, hints imapconn.U
 	if !hints.Mailbox() {
 		return nil
 	}
-	return o.lookAtOpened(ctx, conn, o.inbox, nil, hints.Expunged || hints.Flags)
+	return o.lookAtInbox(ctx, conn, nil, hints.Expunged || hints.Flags)
 }
 
-// lookAt opens a folder on a request connection and looks at it.
-func (o *owner) lookAt(ctx context.Context, f *folderState) error {
-	err := o.config.Connector.Do(ctx, o.id(), "", &imapconn.DoOptions{ReadOnly: true}, func(conn *imapconn.Conn) error {
+// lookAt opens a folder on a request connection and looks at it. more says that
+// there is more new mail than one look takes.
+func (o *owner) lookAt(ctx context.Context, f *folderState) (more bool, err error) {
+	err = o.config.Connector.Do(ctx, o.id(), "", &imapconn.DoOptions{ReadOnly: true}, func(conn *imapconn.Conn) error {
 		data, err := conn.Select(ctx, f.Name, &imapconn.SelectOptions{ReadOnly: true})
 		if err != nil {
 			return err
 		}
-		return o.lookAtOpened(ctx, conn, f, data, true)
+		more, err = o.lookAtOpened(ctx, conn, f, data, true)
+		return err
 	})
 	var refused *imapconn.Error
 	switch {
 	case errors.As(err, &refused):
 		if _, throttled := imapconn.RetryAfter(err); throttled {
-			return err
+			return false, err
 		}
 		o.unselectable(f, err)
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	}
-	f.failures, f.mark = 0, f.listed
-	return nil
+	f.failures = 0
+	if !more {
+		f.mark = f.listed
+	}
+	return more, nil
 }

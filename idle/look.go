@@ -1,52 +1,65 @@
 package idle
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/postern-mail/postern/idle/diff"
+	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/message"
 )
 
 // lookAtOpened compares the folder that is open on conn with what was told, and
 // tells the difference. data is what the server said when the folder was opened
 // just now, nil when it has been open. Unless full, only new mail is looked for.
-func (o *owner) lookAtOpened(ctx context.Context, conn *imapconn.Conn, f *folderState, data *imapconn.SelectData, full bool) error {
-	watching := f == o.inbox
-	if watching {
-		conn.QueueIdle()
-	}
+// more says that there is more new mail than one look takes; look again.
+func (o *owner) lookAtOpened(ctx context.Context, conn *imapconn.Conn, f *folderState, data *imapconn.SelectData, full bool) (more bool, err error) {
 	if !f.started {
 		if err := o.baseline(ctx, conn, f, data); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if data != nil && data.UIDValidity != 0 && data.UIDValidity != f.told.UIDValidity {
 		if err := o.reset(ctx, f, data.UIDValidity); err != nil {
-			return err
+			return false, err
 		}
 	}
+	origin := event.OriginNew
 	if f.resetting {
+		origin = event.OriginResync
 		if err := o.matchAgain(ctx, conn, f, data); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if f.uidsUnknown {
 		if err := o.listAgain(ctx, conn, f); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if watching {
-		conn.QueueIdle()
+	if f == o.inbox && !full {
+		conn.QueueIdle() // the server can push again while the event is made
 	}
 	l := &look{owner: o, conn: conn, folder: f, opened: data}
 	if err := l.run(ctx, full); err != nil {
-		return err
+		return false, err
 	}
-	return o.tellChanges(ctx, l, event.OriginNew)
+	return l.more, o.tellChanges(ctx, l, origin)
+}
+
+// lookAtInbox looks at INBOX, which is open on the watching connection, until
+// all is told.
+func (o *owner) lookAtInbox(ctx context.Context, conn *imapconn.Conn, data *imapconn.SelectData, full bool) error {
+	for {
+		more, err := o.lookAtOpened(ctx, conn, o.inbox, data, full)
+		if err != nil || !more {
+			return err
+		}
+	}
 }
 
 // look gathers what one look at an open folder finds.
@@ -57,14 +70,24 @@ type look struct {
 	opened *imapconn.SelectData
 
 	found diff.Look
-	// arrived are the new messages, for what is told of them.
-	arrived map[imap.UID]*imapconn.FetchMessage
+	// arrived are the new messages, for what is told of them, and envelopes
+	// theirs.
+	arrived   []*imapconn.FetchMessage
+	envelopes map[imap.UID]*message.Envelope
+	// more says that there is new mail that this look did not take.
+	more bool
 }
 
 func (l *look) run(ctx context.Context, full bool) error {
-	l.arrived = make(map[imap.UID]*imapconn.FetchMessage)
-	if err := l.fetchNew(ctx); err != nil || !full {
+	if err := l.fetchNew(ctx); err != nil {
 		return err
+	}
+	var err error
+	if l.envelopes, err = account.ReadEnvelopes(ctx, l.conn, l.arrived); err != nil {
+		return err
+	}
+	if !full || l.more {
+		return nil // what else there is can wait for the last look
 	}
 	if err := l.fetchChanges(ctx); err != nil {
 		return err
@@ -73,7 +96,7 @@ func (l *look) run(ctx context.Context, full bool) error {
 }
 
 // envelopesAtOnce bounds the new messages whose envelopes are held in memory
-// together. What is above is found by the next look, which follows at once.
+// together.
 const envelopesAtOnce = 500
 
 // fetchNew fetches all mail that has not been told of. The set n:* always has
@@ -99,7 +122,7 @@ func (l *look) fetchNew(ctx context.Context) error {
 		if m.Flags == nil { // an answer that is only half there
 			return nil
 		}
-		l.arrived[m.UID] = m
+		l.arrived = append(l.arrived, m)
 		l.see(m)
 		return nil
 	})
@@ -120,6 +143,7 @@ func (l *look) firstOf(ctx context.Context, set imap.UIDSet) (imap.UIDSet, error
 			continue
 		}
 		if left--; left < 0 {
+			l.more = true
 			break
 		}
 		first.AddNum(uid)
@@ -232,9 +256,9 @@ func (o *owner) baseline(ctx context.Context, conn *imapconn.Conn, f *folderStat
 		told.UIDNext = min(told.UIDNext, data.UIDNext) // what came since is new
 	}
 	f.identities = nil
-	err = o.fetchNewest(ctx, conn, uids, func(m *imapconn.FetchMessage) {
+	err = o.fetchNewest(ctx, conn, uids, func(m *imapconn.FetchMessage, emailID string) {
 		told.Flags.Set(m.UID, diff.MakeFlags(m.Flags))
-		f.remember(o.account.EmailID(m))
+		f.remember(emailID)
 		if m.InternalDate.Unix() > o.account.CreateTime.Unix() {
 			told.UIDNext = min(told.UIDNext, m.UID)
 		}
@@ -251,7 +275,9 @@ func (o *owner) baseline(ctx context.Context, conn *imapconn.Conn, f *folderStat
 }
 
 // fetchNewest fetches what the newest messages are, by ascending UID.
-func (o *owner) fetchNewest(ctx context.Context, conn *imapconn.Conn, uids imap.UIDSet, visit func(*imapconn.FetchMessage)) error {
+func (o *owner) fetchNewest(ctx context.Context, conn *imapconn.Conn, uids imap.UIDSet,
+	visit func(m *imapconn.FetchMessage, emailID string),
+) error {
 	newest := last(uids, diff.WindowSize)
 	if len(newest) == 0 {
 		return nil
@@ -269,9 +295,13 @@ func (o *owner) fetchNewest(ctx context.Context, conn *imapconn.Conn, uids imap.
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(messages, func(a, b *imapconn.FetchMessage) int { return int(int64(a.UID) - int64(b.UID)) })
+	envelopes, err := account.ReadEnvelopes(ctx, conn, messages)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(messages, func(a, b *imapconn.FetchMessage) int { return cmp.Compare(a.UID, b.UID) })
 	for _, m := range messages {
-		visit(m)
+		visit(m, o.account.EmailID(m, envelopes[m.UID]))
 	}
 	return nil
 }
@@ -322,8 +352,8 @@ func (o *owner) matchAgain(ctx context.Context, conn *imapconn.Conn, f *folderSt
 		told.UIDNext = uids[len(uids)-1].Stop + 1
 	}
 	var unknown imap.UIDSet
-	err = o.fetchNewest(ctx, conn, uids, func(m *imapconn.FetchMessage) {
-		if id := o.account.EmailID(m); known[identityHash(id)] {
+	err = o.fetchNewest(ctx, conn, uids, func(m *imapconn.FetchMessage, emailID string) {
+		if known[identityHash(emailID)] {
 			told.Flags.Set(m.UID, diff.MakeFlags(m.Flags))
 		} else {
 			unknown.AddNum(m.UID)
@@ -337,14 +367,7 @@ func (o *owner) matchAgain(ctx context.Context, conn *imapconn.Conn, f *folderSt
 		told.UIDNext = unknown[0].Start
 	}
 	f.told, f.resetting, f.uidsUnknown, f.dirty = told, false, false, true
-	if err := o.save(ctx); err != nil {
-		return err
-	}
-	l := &look{owner: o, conn: conn, folder: f}
-	if err := l.run(ctx, false); err != nil {
-		return err
-	}
-	return o.tellChanges(ctx, l, event.OriginResync)
+	return o.save(ctx)
 }
 
 // listAgain lists the UIDs of a folder whose list was lost. What was deleted

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -49,10 +50,10 @@ func (o *owner) dataOf(l *look, change diff.Change, origin event.Origin) event.D
 	id := l.folder.messageID(change.UID)
 	switch change.Kind {
 	case diff.Created:
-		m := l.arrived[change.UID]
-		emailID := o.account.EmailID(m)
+		m, envelope := l.arrival(change.UID), l.envelopes[change.UID]
+		emailID := o.account.EmailID(m, envelope)
 		l.folder.remember(emailID)
-		return createdData(event.MessageAt(o.id(), id, emailID, ""), m, origin)
+		return createdData(event.MessageAt(o.id(), id, emailID, ""), m, envelope, origin)
 	case diff.Updated:
 		return &event.MessageUpdated{
 			MessageRef: event.MessageAt(o.id(), id, "", ""),
@@ -64,7 +65,18 @@ func (o *owner) dataOf(l *look, change diff.Change, origin event.Origin) event.D
 	}
 }
 
-func createdData(ref event.MessageRef, m *imapconn.FetchMessage, origin event.Origin) *event.MessageCreated {
+// arrival is what was fetched of a new message, the last answer if there were
+// several.
+func (l *look) arrival(uid imap.UID) *imapconn.FetchMessage {
+	for _, m := range slices.Backward(l.arrived) {
+		if m.UID == uid {
+			return m
+		}
+	}
+	return &imapconn.FetchMessage{} // not reached: created changes come from arrivals
+}
+
+func createdData(ref event.MessageRef, m *imapconn.FetchMessage, envelope *message.Envelope, origin event.Origin) *event.MessageCreated {
 	data := &event.MessageCreated{
 		MessageRef: ref,
 		Origin:     origin,
@@ -75,17 +87,16 @@ func createdData(ref event.MessageRef, m *imapconn.FetchMessage, origin event.Or
 		at := m.InternalDate.UTC()
 		data.InternalDate = &at
 	}
-	if m.Envelope != nil {
-		data.Envelope = envelopeData(m.Envelope)
+	if envelope != nil {
+		data.Envelope = envelopeData(envelope)
 	}
 	if m.Preview != nil {
-		data.Snippet = *m.Preview
+		data.Snippet = message.Snippet(*m.Preview)
 	}
 	return data
 }
 
-func envelopeData(envelope *imap.Envelope) *event.Envelope {
-	decoded, _ := message.EnvelopeOf(envelope)
+func envelopeData(decoded *message.Envelope) *event.Envelope {
 	data := &event.Envelope{
 		From:      author(decoded.From),
 		To:        addresses(decoded.To),

@@ -114,7 +114,7 @@ func (o *owner) poll(ctx context.Context, conn *imapconn.Conn) error {
 	if err != nil {
 		return err
 	}
-	if err := o.lookAtOpened(ctx, conn, o.inbox, nil, true); err != nil {
+	if err := o.lookAtInbox(ctx, conn, nil, true); err != nil {
 		return err
 	}
 	if !conn.Has(imap.CapCondStore) {

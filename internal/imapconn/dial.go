@@ -12,6 +12,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/postern-mail/postern/internal/imapwire"
+	"github.com/postern-mail/postern/internal/message"
 )
 
 // Dial connects, secures the connection, logs in, and enables extensions. The
@@ -51,6 +52,7 @@ func connect(ctx context.Context, cfg *Config) (*Conn, error) {
 		}
 	}
 	c.dec = imapwire.NewDecoder(&c.t, imapwire.DefaultLimits)
+	c.dec.DecodeText = message.DecodeHeaderText
 	return c, nil
 }
 
