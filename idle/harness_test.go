@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,8 @@ type world struct {
 	folders  *folder.Registry
 	points   *folder.Checkpoints
 	poll     time.Duration
+	// dial makes connections to mail servers; nil is the default.
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 func newWorld(t testing.TB) *world {
@@ -79,7 +82,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) start() (stop func()) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	connector := account.NewConnector(account.ConnectorConfig{Registry: w.accounts})
+	connector := account.NewConnector(account.ConnectorConfig{Registry: w.accounts, Dial: w.dial})
 	supervisor := New(Config{
 		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points,
 		Node: "test", PollInterval: w.poll, Logger: slog.New(slog.NewTextHandler(testLog{w.t}, nil)),

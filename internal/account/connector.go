@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/postern-mail/postern/internal/imapconn"
 )
@@ -158,12 +159,18 @@ func (c *Connector) pool(ctx context.Context, id string) (*accountPool, error) {
 	return pool, nil
 }
 
+// watchTimeout is how long the server may be silent on a watching connection
+// when it is asked something. Together with a poll every minute it bounds the
+// time for which a dead link looks alive to 90 seconds.
+const watchTimeout = 30 * time.Second
+
 // Dial opens a connection of its own for the account, for watching. It counts
 // against the host's limits until it is closed, by the caller. It fails like Do.
 func (c *Connector) Dial(ctx context.Context, a *Account) (*imapconn.Conn, error) {
 	var conn *imapconn.Conn
 	err := c.retryLogin(ctx, a.ID, func() error {
 		config := c.DialConfig(a)
+		config.CommandTimeout = watchTimeout
 		if c.config.Limits != nil {
 			release, err := c.config.Limits.Acquire(ctx, config.Host)
 			if err != nil {
