@@ -126,6 +126,9 @@ func (s *Server) start(ctx context.Context, host string, port int, maxStore int6
 
 // run starts the NATS server and waits until it serves, fails or ctx ends.
 func (s *Server) run(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	started := make(chan struct{})
 	go func() {
 		defer close(started)
