@@ -38,6 +38,9 @@ type command struct {
 	data func(r imapwire.Response) (claimed bool, err error)
 	// challenge answers a continuation request with a line. Nil ignores it.
 	challenge func(text string) (answer string, err error)
+	// settle is called with the completion, once all commands that were in
+	// flight with this one are complete. It may be nil.
+	settle func(s *imapwire.Status)
 
 	tag    string
 	status *imapwire.Status // the completion, once it is there
@@ -107,6 +110,11 @@ func (c *Conn) run(ctx context.Context, cmds ...*command) error {
 	c.dec.Release()
 	if err != nil {
 		return c.fail(c.typed(ctx, name, err))
+	}
+	for _, cmd := range cmds {
+		if cmd.settle != nil {
+			cmd.settle(cmd.status)
+		}
 	}
 	return nil
 }

@@ -19,9 +19,9 @@ import (
 // goroutine at a time, except for Interrupt and Close, which may be called at
 // any time.
 //
-// An error that is not an [*Error], [*StateError] or [*CapabilityError], nor
-// the context's error from Idle, has closed the connection; Err then tells the
-// reason, and every later call fails with a [*ClosedError].
+// A refusal by the server and a call that sent nothing leave the connection as
+// it was; every other error closes it. Err tells which, and once it is not nil
+// every call fails with a [*ClosedError].
 type Conn struct {
 	t    transport
 	dec  *imapwire.Decoder

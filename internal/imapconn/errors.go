@@ -106,7 +106,8 @@ func (e *ByeError) Unwrap() error {
 }
 
 // ProtocolError says that the server sent what cannot be IMAP or what exceeds
-// the bounds of this client. The connection is closed.
+// the bounds of this client, which closes the connection; or that it completed
+// a command without the answer to it, which does not.
 type ProtocolError struct {
 	Command string
 	Err     error

@@ -145,10 +145,7 @@ func fetchError(cmd *command) error {
 	if err == nil || cmd.status.Type != imap.StatusResponseTypeNo {
 		return err
 	}
-	if cmd.status.Code == "EXPUNGEISSUED" { // RFC 5530 section 3
-		return nil
-	}
-	if containsAny(cmd.status.Text, []string{"no longer exist", "been expunged", "already expunged"}) {
+	if cmd.status.Code == "EXPUNGEISSUED" || saysGone(cmd.status) { // RFC 5530 section 3
 		return nil
 	}
 	return err
@@ -164,6 +161,7 @@ type fetching struct {
 	// read and dropped.
 	stopped error
 	dropped int
+	held    []*FetchMessage // see settle
 }
 
 // command returns the command. partial is a range of PARTIAL (RFC 9394), which
@@ -174,7 +172,7 @@ func (f *fetching) command(partial string) *command {
 	if byUID {
 		name = "UID FETCH"
 	}
-	return &command{name: name, data: f.read, encode: func(e *imapwire.Encoder) {
+	return &command{name: name, data: f.read, settle: f.settle, encode: func(e *imapwire.Encoder) {
 		if byUID {
 			e.Atom("UID").SP()
 		}
@@ -210,6 +208,10 @@ func (f *fetching) read(r imapwire.Response) (claimed bool, err error) {
 		if f.dropped++; f.dropped > maxDrainMessages {
 			return true, &callbackError{f.stopped}
 		}
+		return true, nil
+	}
+	if f.hollow(m) {
+		f.held = append(f.held, m)
 		return true, nil
 	}
 	f.stopped = f.fn(m)

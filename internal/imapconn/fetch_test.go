@@ -55,6 +55,14 @@ func TestFetchTolerates(t *testing.T) {
 			S: $f NO [EXPUNGEISSUED] gone`},
 		{name: "refused", script: `
 			S: $f NO [SERVERBUG] oops`, wantErr: true},
+		{name: "nothing is known of one, and it is gone", script: `
+			S: * 1 FETCH (UID 10 FLAGS (\Seen))
+			S: * 2 FETCH (UID 20 FLAGS (\Deleted) INTERNALDATE "01-Jan-1970 00:00:00 +0000" ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL))
+			S: $f OK [EXPUNGEISSUED] gone`, want: []imap.UID{10}},
+		{name: "nothing is known of one, and it is there", script: `
+			S: * 2 FETCH (UID 20 FLAGS () INTERNALDATE "01-Jan-1970 00:00:00 +0000" ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL))
+			S: * 1 FETCH (UID 10 FLAGS (\Seen))
+			S: $f OK done`, want: []imap.UID{10, 20}},
 		{name: "a broken item", script: `
 			S: * 1 FETCH (UID 10 ENVELOPE (nonsense FLAGS (\Seen))
 			S: * 2 FETCH (UID 20 FLAGS ())
@@ -63,11 +71,11 @@ func TestFetchTolerates(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			c := dialScript(t, "", selected(3)+`
-				C: $f UID FETCH 10:30 (UID FLAGS)`+tc.script+`
+				C: $f UID FETCH 10:30 (UID FLAGS INTERNALDATE ENVELOPE)`+tc.script+`
 				C: $n NOOP
 				S: $n OK done`)
 			selectInbox(t, c)
-			got, err := fetched(t, c, imap.UIDSet{{Start: 10, Stop: 30}}, plain(imap.FetchOptions{Flags: true}))
+			got, err := fetched(t, c, imap.UIDSet{{Start: 10, Stop: 30}}, plain(imap.FetchOptions{Flags: true, InternalDate: true, Envelope: true}))
 			var refused *Error
 			if errors.As(err, &refused) != tc.wantErr || err != nil && !tc.wantErr {
 				t.Errorf("error %v", err)

@@ -193,16 +193,28 @@ func (p *pager) older(ctx context.Context) error {
 		p.found, p.astray = nil, false
 	}
 	// How many messages lie below the UID is the sequence number to start from.
-	s := &searching{c: p.c, found: func(data *SearchData) { m.positions.learn(p.opts.Before, count(data)) }}
-	search := s.command(below1(p.opts.Before), &SearchOptions{ReturnCount: true})
-	if err := p.c.run(ctx, &command{name: "NOOP"}, search); err != nil {
-		return err
+	// Some servers take RETURN and then do not count, hence the second attempt.
+	for _, opts := range []*SearchOptions{{ReturnCount: true}, {}} {
+		s := &searching{c: p.c, found: func(data *SearchData) {
+			if data.Count != nil || data.All != nil || !opts.ReturnCount {
+				m.positions.learn(p.opts.Before, count(data))
+			}
+		}}
+		search := s.command(below1(p.opts.Before), opts)
+		if err := p.c.run(ctx, &command{name: "NOOP"}, search); err != nil {
+			return err
+		}
+		if err := search.err(); err != nil {
+			return err
+		}
+		if below, ok := m.positions.below(p.opts.Before); ok {
+			return p.upTo(ctx, below)
+		}
+		if search.malformed != nil {
+			return &ProtocolError{Command: "SEARCH", Err: search.malformed}
+		}
 	}
-	if err := search.err(); err != nil {
-		return err
-	}
-	below, _ := m.positions.below(p.opts.Before)
-	return p.upTo(ctx, below)
+	return nil // no answer at all is what some servers give for no message
 }
 
 // below1 is the criterion of all messages below a UID.

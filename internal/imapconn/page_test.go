@@ -145,6 +145,31 @@ func TestPageAfterArrival(t *testing.T) {
 	}
 }
 
+// A server that takes RETURN (COUNT) and does not count is asked again.
+func TestPageWithoutCount(t *testing.T) {
+	t.Parallel()
+	c := dialScript(t, "ESEARCH", selected(3)+`
+		C: $a NOOP
+		C: $b UID SEARCH RETURN (COUNT) UID 1:29
+		S: $a OK done
+		S: * ESEARCH (TAG "$b") UID
+		S: $b OK done
+		C: $c NOOP
+		C: $d UID SEARCH UID 1:29
+		S: $c OK done
+		S: * SEARCH 10 20
+		S: $d OK done
+		C: $e FETCH 1:2 (UID FLAGS)
+		S: * 1 FETCH (UID 10 FLAGS ())
+		S: * 2 FETCH (UID 20 FLAGS ())
+		S: $e OK done`)
+	selectInbox(t, c)
+	p, err := c.Page(testContext(t), &PageOptions{Size: 5, Before: 30, Fetch: flagsOnly()})
+	if err != nil || !slices.Equal(pageUIDs(p), []imap.UID{20, 10}) || p.More {
+		t.Fatalf("page %+v, %v", p, err)
+	}
+}
+
 func TestPageOfNothing(t *testing.T) {
 	t.Parallel()
 	c := dialScript(t, "", selected(0)+`

@@ -1,0 +1,49 @@
+package imapconn
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/internal/imapwire"
+)
+
+// RFC 2180 section 4.1.3 lets a server answer a FETCH of a message that another
+// session has expunged as if nothing were known of it, and Dovecot does: an
+// ENVELOPE of NILs, the beginning of time as INTERNALDATE. The completion then
+// says [EXPUNGEISSUED] (RFC 5530 section 3). Taken for mail, such an answer is a
+// message without sender and subject in a list, and in an event.
+
+// hollow reports whether an answer may be one of those. Mail that is broken can
+// look the same, so the completion decides.
+func (f *fetching) hollow(m *FetchMessage) bool {
+	if f.opts.InternalDate && !m.InternalDate.IsZero() && m.InternalDate.Unix() == 0 {
+		return true
+	}
+	return f.opts.Envelope && m.Envelope != nil && emptyEnvelope(m.Envelope)
+}
+
+func emptyEnvelope(e *imap.Envelope) bool {
+	return len(e.From) == 0 && len(e.To) == 0 && e.Subject == "" && e.MessageID == "" && e.Date.IsZero()
+}
+
+// settle gives the caller the hollow answers that were held back, unless the
+// server says that some of the messages are gone.
+func (f *fetching) settle(s *imapwire.Status) {
+	held := f.held
+	f.held = nil
+	if s.Code == "EXPUNGEISSUED" || saysGone(s) {
+		return
+	}
+	for _, m := range held {
+		if f.stopped != nil {
+			return
+		}
+		f.stopped = f.fn(m)
+	}
+}
+
+// saysGone reports whether a refusal is about messages that are gone, in the
+// words of servers that have no code for it.
+func saysGone(s *imapwire.Status) bool {
+	return s.Type == imap.StatusResponseTypeNo &&
+		containsAny(s.Text, []string{"no longer exist", "been expunged", "already expunged"})
+}
