@@ -90,8 +90,6 @@ type OAuth2 struct {
 // WatchPolicy says how a mailbox is watched. Folders are named by their path,
 // decoded, its segments joined by "/".
 type WatchPolicy struct {
-	// IdleFolders get a connection of their own besides INBOX.
-	IdleFolders []string
 	// PollInterval is how often folders without push are looked at; 0 leaves it
 	// to the gateway's setting.
 	PollInterval time.Duration
@@ -136,7 +134,6 @@ func (a *Account) Clone() *Account {
 		c.SMTP = &smtp
 	}
 	c.Labels = maps.Clone(a.Labels)
-	c.Watch.IdleFolders = slices.Clone(a.Watch.IdleFolders)
 	c.Watch.ExcludedFolders = slices.Clone(a.Watch.ExcludedFolders)
 	c.Status.Capabilities = slices.Clone(a.Status.Capabilities)
 	return &c
@@ -174,6 +171,5 @@ func (o *OAuth2) sameGrant(other *OAuth2) bool {
 
 // Equal reports whether two policies are the same.
 func (p WatchPolicy) Equal(other WatchPolicy) bool {
-	return p.PollInterval == other.PollInterval &&
-		slices.Equal(p.IdleFolders, other.IdleFolders) && slices.Equal(p.ExcludedFolders, other.ExcludedFolders)
+	return p.PollInterval == other.PollInterval && slices.Equal(p.ExcludedFolders, other.ExcludedFolders)
 }

@@ -58,7 +58,6 @@ type oauthRecord struct {
 }
 
 type watchRecord struct {
-	IdleFolders     []string      `json:"idle_folders,omitempty"`
 	PollInterval    time.Duration `json:"poll_interval,omitempty"`
 	ExcludedFolders []string      `json:"excluded_folders,omitempty"`
 }

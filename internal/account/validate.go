@@ -22,7 +22,6 @@ const (
 	maxToken        = 16 << 10 // Microsoft's access tokens take several kilobytes
 	maxLabels       = 64
 	maxLabelValue   = 256
-	maxIdleFolders  = 10 // each costs a connection, of which servers allow few
 	maxExcluded     = 1000
 	maxFolderPath   = 1000
 	maxScopes       = 32
@@ -189,7 +188,6 @@ func (v *violations) labels(labels map[string]string) {
 func (v *violations) watch(w *WatchPolicy) {
 	v.check(w.PollInterval == 0 || w.PollInterval >= minPollInterval && w.PollInterval <= maxPollInterval,
 		"watch.poll_interval", "give from %s to %s", minPollInterval, maxPollInterval)
-	v.folders("watch.idle_folders", w.IdleFolders, maxIdleFolders)
 	v.folders("watch.excluded_folders", w.ExcludedFolders, maxExcluded)
 }
 
