@@ -15,6 +15,9 @@ import (
 // hollow reports whether an answer may be one of those. Mail that is broken can
 // look the same, so the completion decides.
 func (f *fetching) hollow(m *FetchMessage) bool {
+	if f.solid == m {
+		return false
+	}
 	if f.opts.InternalDate && !m.InternalDate.IsZero() && m.InternalDate.Unix() == 0 {
 		return true
 	}

@@ -162,6 +162,7 @@ type fetching struct {
 	stopped error
 	dropped int
 	held    []*FetchMessage // see settle
+	solid   *FetchMessage   // the last message of which the server had contents
 }
 
 // command returns the command. partial is a range of PARTIAL (RFC 9394), which
@@ -250,6 +251,9 @@ func (f *fetching) vanished() error {
 
 // section takes a section in.
 func (f *fetching) section(m *FetchMessage, data *imapwire.FetchData, s *BodySection) error {
+	if s.Literal != nil {
+		f.solid = m
+	}
 	if f.stopped != nil {
 		return f.abandon(s)
 	}
