@@ -1,6 +1,8 @@
 package imapconn
 
 import (
+	"slices"
+
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/postern-mail/postern/internal/imapwire"
@@ -11,6 +13,20 @@ import (
 // ENVELOPE of NILs, the beginning of time as INTERNALDATE. The completion then
 // says [EXPUNGEISSUED] (RFC 5530 section 3). Taken for mail, such an answer is a
 // message without sender and subject in a list, and in an event.
+
+// hold keeps an answer back that may be one of those, and what comes later about
+// the same message.
+func (f *fetching) hold(m *FetchMessage) bool {
+	if i := slices.IndexFunc(f.held, m.same); i >= 0 {
+		f.held[i].merge(m)
+		return true
+	}
+	if !f.hollow(m) {
+		return false
+	}
+	f.held = append(f.held, m)
+	return true
+}
 
 // hollow reports whether an answer may be one of those. Mail that is broken can
 // look the same, so the completion decides.

@@ -211,8 +211,7 @@ func (f *fetching) read(r imapwire.Response) (claimed bool, err error) {
 		}
 		return true, nil
 	}
-	if f.hollow(m) {
-		f.held = append(f.held, m)
+	if f.hold(m) {
 		return true, nil
 	}
 	f.stopped = f.fn(m)
@@ -251,8 +250,8 @@ func (f *fetching) vanished() error {
 
 // section takes a section in.
 func (f *fetching) section(m *FetchMessage, data *imapwire.FetchData, s *BodySection) error {
-	if s.Literal != nil {
-		f.solid = m
+	if s.Literal != nil && s.Literal.Size() > int64(len("\r\n")) {
+		f.solid = m // an empty header says nothing
 	}
 	if f.stopped != nil {
 		return f.abandon(s)

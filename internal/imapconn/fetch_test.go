@@ -58,6 +58,7 @@ func TestFetchTolerates(t *testing.T) {
 		{name: "nothing is known of one, and it is gone", script: `
 			S: * 1 FETCH (UID 10 FLAGS (\Seen))
 			S: * 2 FETCH (UID 20 FLAGS (\Deleted) INTERNALDATE "01-Jan-1970 00:00:00 +0000" ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL))
+			S: * 2 FETCH (UID 20 FLAGS (\Deleted))
 			S: $f OK [EXPUNGEISSUED] gone`, want: []imap.UID{10}},
 		{name: "nothing is known of one, and it is there", script: `
 			S: * 2 FETCH (UID 20 FLAGS () INTERNALDATE "01-Jan-1970 00:00:00 +0000" ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL))
