@@ -1,0 +1,271 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/postern-mail/postern/internal/secret"
+)
+
+// config is everything that `postern serve` can be told. Each setting is a
+// flag, an environment variable (POSTERN_ and the flag's name in upper case,
+// with underscores) and a key of the YAML file (the flag's name), in that
+// order of precedence.
+type config struct {
+	File string
+
+	DataDir string
+	HTTP    string
+	GRPC    string
+	NATS    string
+	NATSURL secret.String
+
+	TLSCert     string
+	TLSKey      string
+	BehindProxy bool
+
+	AllowNetworks []string
+	KeyFile       string
+	Key           secret.String
+	AdminToken    secret.String
+
+	EventsMaxAge   time.Duration
+	EventsReplicas int
+	PollInterval   time.Duration
+
+	LogLevel  string
+	LogFormat string
+
+	// allowed is AllowNetworks parsed by validate.
+	allowed []netip.Prefix
+	// mailTLS is the base of TLS to mail servers; nil means the system's
+	// roots. No setting: the demo's sandbox has an authority of its own.
+	mailTLS *tls.Config
+}
+
+// secretSettings are taken from the environment only: flags show in the
+// process list and files are copied around.
+var secretSettings = []string{"admin-token", "key"}
+
+// flags lists the settings of serve. The order is that of the help page; the
+// file comes first, since later flags look their values up in it.
+func (c *config) flags() []cli.Flag {
+	text := func(name, value string, dest *string, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, Value: value, Destination: dest, Usage: usage, Sources: c.sources(name)}
+	}
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Destination: &c.File, Sources: cli.EnvVars("POSTERN_CONFIG"),
+			Usage: "read settings from this YAML `FILE` (keys are the names of these flags)"},
+		text("data-dir", "postern-data", &c.DataDir, "keep the embedded NATS server's data, the key and the admin token in `DIR`"),
+		text("http", "127.0.0.1:8080", &c.HTTP, "serve REST, SSE and the API reference on `ADDR`"),
+		text("grpc", "127.0.0.1:9090", &c.GRPC, "serve gRPC on `ADDR`"),
+		text("nats", "127.0.0.1:4222", &c.NATS, "let NATS clients reach the embedded server on `ADDR` (loopback only)"),
+		&cli.GenericFlag{Name: "nats-url", Value: secretFlag{&c.NATSURL}, Sources: c.sources("nats-url"),
+			Usage: "use the NATS servers at `URL` instead of the embedded one"},
+		text("tls-cert", "", &c.TLSCert, "certificate chain for the HTTP and gRPC listeners, a PEM `FILE`"),
+		text("tls-key", "", &c.TLSKey, "private key of --tls-cert, a PEM `FILE`"),
+		&cli.BoolFlag{Name: "behind-proxy", Destination: &c.BehindProxy, Sources: c.sources("behind-proxy"),
+			Usage: "allow listeners beyond loopback without TLS, because a proxy in front terminates it"},
+		&cli.StringSliceFlag{Name: "allow-networks", Destination: &c.AllowNetworks, Sources: c.sources("allow-networks"),
+			Usage: "private `CIDR` ranges that mail servers may be in, comma-separated"},
+		text("key-file", "", &c.KeyFile, "key set that seals stored credentials, a `FILE` (default: DIR/secret.key; POSTERN_KEY holds the key set itself)"),
+		&cli.DurationFlag{Name: "events-max-age", Value: 7 * 24 * time.Hour, Destination: &c.EventsMaxAge, Sources: c.sources("events-max-age"),
+			Usage: "keep events for this `DURATION`"},
+		&cli.IntFlag{Name: "events-replicas", Value: 1, Destination: &c.EventsReplicas, Sources: c.sources("events-replicas"),
+			Usage: "copies of each event and record in a NATS cluster, `N` from 1 to 5"},
+		&cli.DurationFlag{Name: "poll-interval", Value: time.Minute, Destination: &c.PollInterval, Sources: c.sources("poll-interval"),
+			Usage: "look at folders that the server does not push every `DURATION`, unless an account says otherwise"},
+		text("log-level", "info", &c.LogLevel, "log from this `LEVEL` up: debug, info, warn or error"),
+		text("log-format", "text", &c.LogFormat, "log in this `FORMAT`: text or json"),
+	}
+}
+
+// sources looks a setting up in the environment, then in the file.
+func (c *config) sources(name string) cli.ValueSourceChain {
+	return cli.NewValueSourceChain(cli.EnvVar(envName(name)), fileSource{config: c, key: name})
+}
+
+func envName(flag string) string {
+	return "POSTERN_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// secretFlag is a setting that may hold a password.
+type secretFlag struct{ dest *secret.String }
+
+// Set implements [cli.Value].
+func (f secretFlag) Set(text string) error {
+	*f.dest = secret.New(text)
+	return nil
+}
+
+// String implements [cli.Value]; the help page shows it as the default.
+func (secretFlag) String() string { return "" }
+
+// Get implements [cli.Value].
+func (f secretFlag) Get() any { return *f.dest }
+
+// readSecrets takes what only the environment may hold.
+func (c *config) readSecrets() {
+	c.AdminToken = secret.New(os.Getenv("POSTERN_ADMIN_TOKEN"))
+	c.Key = secret.New(os.Getenv("POSTERN_KEY"))
+}
+
+// validate checks what flags cannot check by themselves. Its errors name the
+// setting and say what to do. isSet tells whether a setting was given.
+func (c *config) validate(isSet func(flag string) bool) error {
+	if err := checkFile(c.File, c.flags()); err != nil {
+		return err
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together: give both or neither")
+	}
+	if c.KeyFile != "" && !c.Key.IsZero() {
+		return errors.New("there are two keys, from --key-file and from POSTERN_KEY: give one")
+	}
+	for _, listener := range []struct{ flag, addr string }{{"http", c.HTTP}, {"grpc", c.GRPC}} {
+		if err := c.checkListener(listener.flag, listener.addr); err != nil {
+			return err
+		}
+	}
+	if err := c.checkNATS(isSet); err != nil {
+		return err
+	}
+	if c.EventsMaxAge < time.Minute {
+		return fmt.Errorf("--events-max-age is %s: give at least 1m", c.EventsMaxAge)
+	}
+	if c.PollInterval < time.Second {
+		return fmt.Errorf("--poll-interval is %s: give at least 1s", c.PollInterval)
+	}
+	if _, err := newLogger(io.Discard, c.LogLevel, c.LogFormat); err != nil {
+		return err
+	}
+	for _, text := range c.AllowNetworks {
+		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			return fmt.Errorf("--allow-networks: %q is no network in CIDR form such as 10.0.0.0/8", text)
+		}
+		c.allowed = append(c.allowed, prefix.Masked())
+	}
+	return nil
+}
+
+// checkNATS tells apart what is for the embedded server and for another.
+func (c *config) checkNATS(isSet func(flag string) bool) error {
+	if c.EventsReplicas < 1 || c.EventsReplicas > 5 {
+		return fmt.Errorf("--events-replicas is %d: give a number from 1 to 5", c.EventsReplicas)
+	}
+	if c.NATSURL.IsZero() {
+		if c.EventsReplicas > 1 {
+			return fmt.Errorf("--events-replicas is %d, but the embedded NATS server is one: give the URL of a cluster with --nats-url", c.EventsReplicas)
+		}
+		return nil
+	}
+	if isSet("nats") {
+		return errors.New("--nats is the listener of the embedded NATS server, which --nats-url takes the place of: give one of them")
+	}
+	_, err := natsHosts(c.NATSURL)
+	return err
+}
+
+// checkListener refuses to serve tokens and mail in clear text to a network.
+func (c *config) checkListener(flag, addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("--%s is %q: give HOST:PORT such as 127.0.0.1:8080", flag, addr)
+	}
+	if c.TLSCert != "" || c.BehindProxy || isLoopback(host) {
+		return nil
+	}
+	return fmt.Errorf("--%s %s would serve tokens and mail without TLS beyond this machine: "+
+		"give --tls-cert and --tls-key, or --behind-proxy if a proxy terminates TLS in front", flag, addr)
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// fileSource finds a flag's value in the YAML file. The file is read anew for
+// each flag: it is small, and start-up is the only time.
+type fileSource struct {
+	config *config
+	key    string
+}
+
+func (s fileSource) Lookup() (string, bool) {
+	settings, err := readFile(s.config.File)
+	if err != nil {
+		return "", false // validate reads it again and reports the error
+	}
+	value, ok := settings[s.key]
+	return value, ok
+}
+
+func (s fileSource) String() string   { return fmt.Sprintf("key %q of the configuration file", s.key) }
+func (s fileSource) GoString() string { return s.String() }
+
+// readFile reads the YAML file into one string per key; a list becomes a
+// comma-separated string, as it would be written on the command line.
+func readFile(path string) (map[string]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		return nil, fmt.Errorf("read the configuration %s: %w", path, err)
+	}
+	settings := make(map[string]string, len(values))
+	for key, value := range values {
+		switch value := value.(type) {
+		case nil:
+		case []any:
+			items := make([]string, len(value))
+			for i, item := range value {
+				items[i] = fmt.Sprint(item)
+			}
+			settings[key] = strings.Join(items, ",")
+		case map[string]any:
+			return nil, fmt.Errorf("read the configuration %s: %q holds a mapping, expected a plain value or a list", path, key)
+		default:
+			settings[key] = fmt.Sprint(value)
+		}
+	}
+	return settings, nil
+}
+
+// checkFile reports an unreadable file and keys that mean nothing: a misspelt
+// setting must not be silently without effect.
+func checkFile(path string, flags []cli.Flag) error {
+	settings, err := readFile(path)
+	if err != nil {
+		return err
+	}
+	for key := range settings {
+		if slices.Contains(secretSettings, key) {
+			return fmt.Errorf("%s: %q is a secret and is taken from the environment only, as %s", path, key, envName(key))
+		}
+		known := slices.ContainsFunc(flags, func(flag cli.Flag) bool { return flag.Names()[0] == key })
+		if !known || key == "config" {
+			return fmt.Errorf("%s: unknown setting %q; `postern serve --help` lists them", path, key)
+		}
+	}
+	return nil
+}

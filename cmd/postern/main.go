@@ -1,0 +1,116 @@
+// Postern is a gateway from IMAP to JSON: it watches mailboxes, serves their
+// folders and messages by REST and gRPC, and writes every change into an event
+// log.
+//
+//	postern serve   runs the gateway
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it could not start, or ended otherwise than asked to
+	exitUsage  = 2 // the command line or a setting is wrong
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
+}
+
+// run is the whole program. The first SIGINT or SIGTERM ends it in good order;
+// a second one ends it at once, in the way of the operating system.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	stop := context.AfterFunc(ctx, restore)
+	defer stop()
+
+	begun := false
+	app := newApp(stdout, stderr, &begun)
+	err := app.Run(ctx, args)
+	if err == nil {
+		return exitOK
+	}
+	// The first letter of an error is small, for it to be wrapped.
+	fmt.Fprintf(stderr, "postern: %v\n", err)
+	if _, usage := errors.AsType[*usageError](err); usage || !begun {
+		fmt.Fprintf(stderr, "See `%s --help`.\n", commandOf(app, args))
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// usageError is a mistake in the command line or the settings.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// newApp makes the command line. It sets begun once a command is at work, all
+// of its flags having been understood.
+func newApp(stdout, stderr io.Writer, begun *bool) *cli.Command {
+	begin := func(action cli.ActionFunc) cli.ActionFunc {
+		return func(ctx context.Context, cmd *cli.Command) error {
+			if cmd.Args().Present() {
+				return &usageError{fmt.Errorf("%s takes no arguments, but got %q", cmd.FullName(), cmd.Args().First())}
+			}
+			*begun = true
+			return action(ctx, cmd)
+		}
+	}
+	serve := serveCommand(stderr)
+	serve.Action, serve.OnUsageError = begin(serve.Action), asUsageError
+	return &cli.Command{
+		Name:            "postern",
+		Usage:           "a gateway from IMAP to JSON, gRPC and a replayable event log",
+		Version:         version(),
+		Commands:        []*cli.Command{serve},
+		HideHelpCommand: true,
+		Writer:          stdout,
+		ErrWriter:       stderr,
+		OnUsageError:    asUsageError,
+		// Errors are printed by run, once.
+		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			if cmd.Args().Present() {
+				return &usageError{fmt.Errorf("there is no command %q", cmd.Args().First())}
+			}
+			return cli.ShowAppHelp(cmd)
+		},
+	}
+}
+
+func asUsageError(_ context.Context, _ *cli.Command, err error, _ bool) error {
+	return &usageError{err}
+}
+
+// commandOf is the command that the arguments name, as one would type it.
+func commandOf(app *cli.Command, args []string) string {
+	if len(args) > 1 && app.Command(args[1]) != nil {
+		return app.Name + " " + args[1]
+	}
+	return app.Name
+}
+
+// version is what was built: the module's version, which Go takes from the
+// tag or the commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return strings.TrimPrefix(info.Main.Version, "v")
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/postern-mail/postern/gateway"
+	"github.com/postern-mail/postern/idle"
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/netguard"
+	"github.com/postern-mail/postern/internal/secret"
+)
+
+const (
+	// dialTimeout bounds one connection attempt to a mail server or a token
+	// endpoint, tokenTimeout one request to the latter.
+	dialTimeout  = 15 * time.Second
+	tokenTimeout = 30 * time.Second
+	// natsShutdown bounds the end of the embedded NATS server, which writes
+	// what is buffered.
+	natsShutdown = 10 * time.Second
+)
+
+// node is one Postern: everything that serve and demo run in a process. It is
+// opened in order, run, and closed in reverse.
+type node struct {
+	log *slog.Logger
+	// http and grpc are the API's listeners, natsAddr is where NATS clients
+	// connect to.
+	http, grpc net.Listener
+	natsAddr   string
+	// token is the admin token, tokenSource says where people find it.
+	token       secret.String
+	tokenSource string
+
+	gateway    *gateway.Gateway
+	supervisor *idle.Supervisor
+	undo       []func()
+}
+
+// openNode prepares everything that can fail at the start, cheap things first:
+// the listeners, so that a port in use is told at once, then the event log's
+// server, which locks the data directory, then what stands on it.
+func openNode(ctx context.Context, cfg *config, log *slog.Logger) (_ *node, err error) {
+	n := &node{log: log}
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	if n.http, err = n.listen(ctx, "http", cfg.HTTP); err != nil {
+		return nil, err
+	}
+	if n.grpc, err = n.listen(ctx, "grpc", cfg.GRPC); err != nil {
+		return nil, err
+	}
+	apiTLS, err := cfg.apiTLS()
+	if err != nil {
+		return nil, err
+	}
+	conn, check, err := n.openNATS(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if n.token, n.tokenSource, err = adminToken(cfg.AdminToken, cfg.DataDir); err != nil {
+		return nil, err
+	}
+	auth, err := gateway.NewAdminToken(n.token)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", n.tokenSource, err)
+	}
+	gatewayConfig := gateway.Config{HTTP: n.http, GRPC: n.grpc, TLS: apiTLS, Auth: auth, Log: log}
+	if err := n.openStores(ctx, cfg, conn, check, gatewayConfig); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// listen opens one of the API's listeners.
+func (n *node) listen(ctx context.Context, flag, addr string) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("another process already listens on %s: stop it, or choose another address with --%s", addr, flag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--%s %s: %w", flag, addr, err)
+	}
+	// The gateway closes it too, once it runs.
+	n.onClose(func() { _ = listener.Close() })
+	return listener, nil
+}
+
+// openNATS starts the embedded server, or connects to the operator's own. The
+// check tells whether the log can be written at present.
+func (n *node) openNATS(ctx context.Context, cfg *config) (conn *nats.Conn, check func() error, err error) {
+	if !cfg.NATSURL.IsZero() {
+		conn, err := connectNATS(ctx, cfg.NATSURL, n.log)
+		if err != nil {
+			return nil, nil, err
+		}
+		n.onClose(conn.Close)
+		n.natsAddr = conn.ConnectedAddr()
+		return conn, func() error { return nil }, nil
+	}
+	server, err := natsd.Start(ctx, natsd.Config{DataDir: cfg.DataDir, Addr: cfg.NATS, Logger: n.log})
+	if err != nil {
+		return nil, nil, err
+	}
+	n.onClose(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), natsShutdown)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			n.log.Error("the embedded NATS server does not stop", "error", err)
+		}
+	})
+	conn, err = server.Connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.onClose(conn.Close)
+	n.natsAddr = server.Addr()
+	return conn, server.Check, nil
+}
+
+// openStores opens what is kept in NATS, and makes of it the gateway and the
+// supervisor, which meet here and nowhere else.
+func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, check func() error, api gateway.Config) error {
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return fmt.Errorf("set up JetStream: %w", err)
+	}
+	if api.Box, err = cfg.openKey(); err != nil {
+		return err
+	}
+	accounts, err := account.Open(ctx, js, account.Config{Box: api.Box, Replicas: cfg.EventsReplicas, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	n.onClose(accounts.Close)
+	bucket, err := folder.OpenBucket(ctx, js, cfg.EventsReplicas)
+	if err != nil {
+		return err
+	}
+	folders := folder.NewRegistry(bucket)
+	events, err := eventlog.Open(ctx, js, eventlog.Config{MaxAge: cfg.EventsMaxAge, Replicas: cfg.EventsReplicas, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	n.onClose(events.Close)
+	// Both the hosts of mail servers and the URLs of token endpoints come from
+	// whoever may register an account.
+	guard := &netguard.Guard{Allow: cfg.allowed}
+	connector := account.NewConnector(account.ConnectorConfig{
+		Registry:   accounts,
+		Limits:     imapconn.NewHostLimits(0, 0),
+		Dial:       guard.Dialer(dialTimeout),
+		HTTPClient: &http.Client{Transport: guard.Transport(dialTimeout), Timeout: tokenTimeout},
+		TLS:        cfg.mailTLS,
+	})
+	n.onClose(connector.Close)
+
+	api.Accounts, api.Connector, api.Folders, api.Events = accounts, connector, folders, events
+	api.Ready = func(ctx context.Context) error {
+		if err := check(); err != nil {
+			return err
+		}
+		_, err := events.Head(ctx)
+		return err
+	}
+	if n.gateway, err = gateway.New(api); err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("the name of this machine: %w", err)
+	}
+	n.supervisor = idle.New(idle.Config{
+		Accounts: accounts, Connector: connector, Log: events, Folders: folders,
+		Checkpoints: folder.NewCheckpoints(bucket), Node: host, PollInterval: cfg.PollInterval, Logger: n.log,
+	})
+	return nil
+}
+
+// run serves the API and watches the mailboxes until ctx ends or one of the two
+// fails. All that it started has ended when it returns.
+func (n *node) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.gateway.Run(ctx) })
+	group.Go(func() error { return n.supervisor.Run(ctx) })
+	return group.Wait()
+}
+
+func (n *node) onClose(f func()) { n.undo = append(n.undo, f) }
+
+// close closes what was opened, the last first.
+func (n *node) close() {
+	for len(n.undo) > 0 {
+		last := len(n.undo) - 1
+		n.undo[last]()
+		n.undo = n.undo[:last]
+	}
+}
+
+// openKey opens the key set that seals credentials.
+func (c *config) openKey() (*secret.Box, error) {
+	if !c.Key.IsZero() {
+		return secret.OpenEnv(c.Key.Reveal())
+	}
+	path := c.KeyFile
+	if path == "" {
+		path = filepath.Join(c.DataDir, "secret.key")
+	}
+	return secret.OpenFile(path)
+}
+
+// apiTLS is what the API's listeners speak, nil for clear text.
+func (c *config) apiTLS() (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	certificate, err := newCertificate(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}, nil
+}
