@@ -175,12 +175,3 @@ func (s *accountService) DeleteAccount(ctx context.Context, req *posternv1.Delet
 	}
 	return &emptypb.Empty{}, nil
 }
-
-// VerifyAccount implements AccountService.
-func (s *accountService) VerifyAccount(ctx context.Context, req *posternv1.VerifyAccountRequest) (*posternv1.VerifyAccountResponse, error) {
-	a, err := s.registry.Get(ctx, accountID(req.GetName()))
-	if err != nil {
-		return nil, err
-	}
-	return s.verifier.verify(ctx, a), nil
-}

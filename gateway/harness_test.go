@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,10 +19,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/postern-mail/postern/gateway"
 	"github.com/postern-mail/postern/internal/account"
@@ -37,6 +42,7 @@ const token = "test-token-of-sufficient-length"
 // of accounts, their connections, the event log. Clients use its front doors.
 type house struct {
 	base     string // URL of the HTTP listener
+	client   *http.Client
 	grpc     *grpc.ClientConn
 	accounts *account.Registry
 	events   *eventlog.Log
@@ -68,6 +74,9 @@ type options struct {
 	cas     *tls.Config
 	events  eventlog.Config
 	gateway func(*gateway.Config)
+	// tls is spoken by the gateway, with a certificate that roots vouch for.
+	tls   *tls.Config
+	roots *x509.CertPool
 }
 
 // build starts a house; the returned function takes it down.
@@ -122,13 +131,14 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 		Accounts: h.accounts, Connector: connector, Folders: folder.NewRegistry(bucket), Events: h.events, Box: box,
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	if err := h.serve(ctx, cfg, o.gateway, &undo); err != nil {
+	cfg.TLS = o.tls
+	if err := h.serve(ctx, cfg, o, &undo); err != nil {
 		return nil, nil, err
 	}
 	return h, down, nil
 }
 
-func (h *house) serve(ctx context.Context, cfg gateway.Config, edit func(*gateway.Config), undo *[]func()) (err error) {
+func (h *house) serve(ctx context.Context, cfg gateway.Config, o options, undo *[]func()) (err error) {
 	if cfg.Auth, err = gateway.NewAdminToken(secret.New(token)); err != nil {
 		return err
 	}
@@ -138,8 +148,8 @@ func (h *house) serve(ctx context.Context, cfg gateway.Config, edit func(*gatewa
 	if cfg.GRPC, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return err
 	}
-	if edit != nil {
-		edit(&cfg)
+	if o.gateway != nil {
+		o.gateway(&cfg)
 	}
 	g, err := gateway.New(cfg)
 	if err != nil {
@@ -153,7 +163,15 @@ func (h *house) serve(ctx context.Context, cfg gateway.Config, edit func(*gatewa
 	}()
 	*undo = append(*undo, func() { h.stop(); <-finished })
 	h.base = "http://" + cfg.HTTP.Addr().String()
-	h.grpc, err = grpc.NewClient(cfg.GRPC.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	transport := insecure.NewCredentials()
+	h.client = http.DefaultClient
+	if o.roots != nil {
+		h.base = "https://" + cfg.HTTP.Addr().String()
+		trust := &tls.Config{RootCAs: o.roots}
+		transport = credentials.NewTLS(trust)
+		h.client = &http.Client{Transport: &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true}}
+	}
+	h.grpc, err = grpc.NewClient(cfg.GRPC.Addr().String(), grpc.WithTransportCredentials(transport))
 	if err != nil {
 		return err
 	}
@@ -166,7 +184,7 @@ func (h *house) waitReady() error {
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
 	for time.Now().Before(deadline) {
-		resp, err := http.Get(h.base + "/readyz")
+		resp, err := h.client.Get(h.base + "/readyz")
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
@@ -238,7 +256,7 @@ func (h *house) send(t testing.TB, method, path string, body any, header ...stri
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := h.client.Do(req)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
@@ -314,3 +332,39 @@ func values(params ...string) string {
 
 // freshID is an account id that no other test has.
 func freshID() string { return "t" + strings.ToLower(rand.Text()[:12]) }
+
+// reasonOf is the reason of a status as a client reads it.
+func reasonOf(s *status.Status) string {
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == "postern" {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
+// withUID is the name of another message in the same folder.
+func withUID(t testing.TB, name string, uid imap.UID) string {
+	t.Helper()
+	account, text, _ := strings.Cut(name, "/messages/")
+	id, err := folder.ParseMessageID(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id.UID = uid
+	return account + "/messages/" + id.String()
+}
+
+// until asks again and again until the answer is as wanted.
+func (h *house) until(t testing.TB, path string, wanted func(answer) bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	for a := h.do(t, http.MethodGet, path, nil); !wanted(a); a = h.do(t, http.MethodGet, path, nil) {
+		select {
+		case <-deadline.C:
+			t.Fatalf("%s still answers %d: %s", path, a.status, a.body)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-
 	"github.com/emersion/go-imap/v2"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
@@ -73,8 +72,8 @@ func viewOptions(view posternv1.Message_View) *imapconn.FetchOptions {
 	return o
 }
 
-// messageProto is a message in the view MINIMAL or METADATA. envelope, unless
-// nil, stands in for one that the server could not tell.
+// messageProto is a message in the view MINIMAL or METADATA. envelope is the
+// message's, as [account.ReadEnvelopes] gives it; nil means that there is none.
 func messageProto(a *account.Account, id folder.MessageID, m *imapconn.FetchMessage, view posternv1.Message_View, envelope *message.Envelope) *posternv1.Message {
 	out := minimalMessage(a.ID, id, m)
 	if view == posternv1.Message_MINIMAL {
@@ -83,7 +82,8 @@ func messageProto(a *account.Account, id folder.MessageID, m *imapconn.FetchMess
 	s := message.FromEnvelope(m.Envelope, m.BodyStructure)
 	if envelope != nil {
 		s.Envelope = *envelope
-	} else if block, ok := m.Section(referencesSection); ok {
+	}
+	if block, ok := m.Section(referencesSection); ok {
 		e, _ := message.ParseHeader(block).Envelope()
 		s.References = e.References
 	}

@@ -6,10 +6,11 @@ import (
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 )
 
-// Connector lends the IMAP connections of accounts. [account.Connector] is one.
+// Connector lends the IMAP connections of accounts, and tries their settings.
+// [github.com/postern-mail/postern/internal/account.Connector] is one.
 type Connector interface {
 	mailboxes
-	connectionConfigs
+	verifier
 }
 
 // build makes the services out of what the configuration has.
@@ -17,7 +18,7 @@ func (g *Gateway) build() {
 	cfg := g.cfg
 	pages := func(kind string) pager { return pager{box: cfg.Box, kind: kind} }
 	lister := folderLister{mailboxes: cfg.Connector, folders: cfg.Folders}
-	g.accounts = &accountService{registry: cfg.Accounts, verifier: verifier{configs: cfg.Connector}, pager: pages("accounts")}
+	g.accounts = &accountService{registry: cfg.Accounts, verifier: cfg.Connector, pager: pages("accounts")}
 	g.folders = &folderService{accounts: cfg.Accounts, lister: lister, pager: pages("folders")}
 	g.messages = &messageService{
 		accounts: cfg.Accounts, mailboxes: cfg.Connector, folders: cfg.Folders, lister: lister, pager: pages("messages"),
