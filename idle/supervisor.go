@@ -64,10 +64,11 @@ func New(config Config) *Supervisor {
 }
 
 // Run watches all accounts, follows their registration, change and deletion,
-// and returns when ctx has ended and all owners with it.
+// and returns when ctx has ended and all owners with it. It may be run again.
 func (s *Supervisor) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	clear(s.owners)
 	for change := range s.config.Accounts.Watch(ctx) {
 		s.apply(ctx, &wg, change)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/lease"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/secret"
@@ -36,6 +37,13 @@ const (
 	// natsShutdown bounds the end of the embedded NATS server, which writes
 	// what is buffered.
 	natsShutdown = 10 * time.Second
+	// hostConnections and hostLogins bound what all accounts together do to
+	// one mail server. Each watched mailbox holds a connection, so the first
+	// only keeps a fault from taking all file descriptors; the second, in
+	// logins a second, keeps the accounts from storming a provider that comes
+	// back.
+	hostConnections = 20_000
+	hostLogins      = 20
 )
 
 // node is one Postern: everything that serve and demo run in a process. It is
@@ -52,6 +60,9 @@ type node struct {
 
 	gateway    *gateway.Gateway
 	supervisor *idle.Supervisor
+	// watching is the lease that the supervisor needs, nil where no other node
+	// can be.
+	watching *lease.Config
 	undo       []func()
 }
 
@@ -170,7 +181,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	guard := &netguard.Guard{Allow: cfg.allowed}
 	connector := account.NewConnector(account.ConnectorConfig{
 		Registry:   accounts,
-		Limits:     imapconn.NewHostLimits(0, 0),
+		Limits:     imapconn.NewHostLimits(hostConnections, hostLogins),
 		Dial:       guard.Dialer(dialTimeout),
 		HTTPClient: &http.Client{Transport: guard.Transport(dialTimeout), Timeout: tokenTimeout},
 		TLS:        cfg.mailTLS,
@@ -192,6 +203,15 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	if err != nil {
 		return fmt.Errorf("the name of this machine: %w", err)
 	}
+	// Nobody else can use the embedded server's data, so there a lease would
+	// only delay the restart after a crash.
+	if !cfg.NATSURL.IsZero() {
+		leases, err := lease.OpenBucket(ctx, js, 0, cfg.EventsReplicas)
+		if err != nil {
+			return err
+		}
+		n.watching = &lease.Config{KV: leases, Name: "watching", Node: host, Logger: n.log}
+	}
 	n.supervisor = idle.New(idle.Config{
 		Accounts: accounts, Connector: connector, Log: events, Folders: folders,
 		Checkpoints: folder.NewCheckpoints(bucket), Node: host, PollInterval: cfg.PollInterval, Logger: n.log,
@@ -204,8 +224,17 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 func (n *node) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.gateway.Run(ctx) })
-	group.Go(func() error { return n.supervisor.Run(ctx) })
+	group.Go(func() error { return n.watch(ctx) })
 	return group.Wait()
+}
+
+// watch watches the mailboxes, where several nodes share a NATS when it is this
+// one's turn.
+func (n *node) watch(ctx context.Context) error {
+	if n.watching == nil {
+		return n.supervisor.Run(ctx)
+	}
+	return lease.Hold(ctx, *n.watching, n.supervisor.Run)
 }
 
 func (n *node) onClose(f func()) { n.undo = append(n.undo, f) }

@@ -45,7 +45,8 @@ func OpenBucket(ctx context.Context, js jetstream.JetStream, ttl time.Duration, 
 // Config names a lease and who wants it.
 type Config struct {
 	KV jetstream.KeyValue
-	// Name is the lease, Node who holds it: both tokens of a NATS subject.
+	// Name is the lease, a token of a NATS subject. Node says who holds it, for
+	// people.
 	Name, Node string
 	// TTL is the bucket's; 0 means [DefaultTTL].
 	TTL time.Duration
