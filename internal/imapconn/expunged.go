@@ -25,6 +25,7 @@ func (f *fetching) hold(m *FetchMessage) bool {
 		return false
 	}
 	f.held = append(f.held, m)
+	f.c.mailbox.positions.held = f.held
 	return true
 }
 
@@ -48,7 +49,10 @@ func emptyEnvelope(e *imap.Envelope) bool {
 // server says that some of the messages are gone.
 func (f *fetching) settle(s *imapwire.Status) {
 	held := f.held
-	f.held = nil
+	if len(held) == 0 {
+		return
+	}
+	f.held, f.c.mailbox.positions.held = nil, nil
 	if s.Code == "EXPUNGEISSUED" || saysGone(s) {
 		return
 	}
@@ -56,7 +60,9 @@ func (f *fetching) settle(s *imapwire.Status) {
 		if f.stopped != nil {
 			return
 		}
-		f.stopped = f.fn(m)
+		if m.SeqNum > 0 { // else it has been expunged since
+			f.stopped = f.fn(m)
+		}
 	}
 }
 

@@ -145,6 +145,28 @@ func TestPageAfterArrival(t *testing.T) {
 	}
 }
 
+// Mail of which there is nothing to tell is held back until the server has said
+// that it is there; an EXPUNGE in the meantime moves it, or takes it.
+func TestPageOfHollowMail(t *testing.T) {
+	t.Parallel()
+	const nothing = `ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL))`
+	c := dialScript(t, "", selected(4)+`
+		C: $a FETCH 2:4 (UID ENVELOPE)
+		C: $b NOOP
+		S: * 2 FETCH (UID 20 `+nothing+`
+		S: * 3 FETCH (UID 30 `+nothing+`
+		S: * 4 FETCH (UID 40 ENVELOPE (NIL "x" NIL NIL NIL NIL NIL NIL NIL NIL))
+		S: $a OK done
+		S: * 3 EXPUNGE
+		S: * 1 EXPUNGE
+		S: $b OK done`)
+	selectInbox(t, c)
+	p, err := c.Page(testContext(t), &PageOptions{Size: 3, Fetch: plain(imap.FetchOptions{Envelope: true})})
+	if err != nil || !slices.Equal(pageUIDs(p), []imap.UID{40, 20}) || p.More || p.Messages[1].SeqNum != 1 {
+		t.Fatalf("page %+v, %v", p, err)
+	}
+}
+
 // A server that takes RETURN (COUNT) and does not count is asked again.
 func TestPageWithoutCount(t *testing.T) {
 	t.Parallel()

@@ -27,6 +27,8 @@ type positions struct {
 	// tracked are the messages of the page in hand, whose sequence numbers are
 	// to be kept right while the command goes on.
 	tracked []*FetchMessage
+	// held are likewise the answers that a FETCH holds back, see settle.
+	held []*FetchMessage
 }
 
 // learn remembers a fact in place of the oldest one.
@@ -74,7 +76,7 @@ func (p *positions) expunged(seq uint32) {
 			p.known[i].below--
 		}
 	}
-	for _, m := range p.tracked {
+	for _, m := range slices.Concat(p.tracked, p.held) {
 		switch {
 		case m.SeqNum > seq:
 			m.SeqNum--
@@ -89,7 +91,7 @@ func (p *positions) vanished(uids imap.UIDSet) {
 		x := &p.known[i]
 		x.below -= min(x.below, countBelow(uids, x.before))
 	}
-	for _, m := range p.tracked {
+	for _, m := range slices.Concat(p.tracked, p.held) {
 		if m.SeqNum == 0 {
 			continue
 		}
