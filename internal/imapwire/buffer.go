@@ -1,6 +1,7 @@
 package imapwire
 
 import (
+	"errors"
 	"io"
 	"sync"
 )
@@ -126,7 +127,7 @@ func (d *Decoder) fill() error {
 // readFailed makes an error in the middle of a response final: what was read of
 // it cannot be read again.
 func (d *Decoder) readFailed(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	d.err = err

@@ -57,12 +57,12 @@ func (d *Decoder) syntaxError(want string) error {
 	if d.err != nil {
 		return d.err
 	}
-	got := ""
-	if c, err := d.peek(); err != nil {
+	c, err := d.peek()
+	if err != nil {
 		return err
-	} else if c == '\r' || c == '\n' {
-		got = "the line's end"
-	} else {
+	}
+	got := "the line's end"
+	if c != '\r' && c != '\n' {
 		got = strconv.QuoteRuneToASCII(rune(c))
 	}
 	return &SyntaxError{Response: d.name, Want: want, Got: got}

@@ -1,7 +1,6 @@
 package imapwire
 
 import (
-	"fmt"
 	"io"
 	"strconv"
 	"time"
@@ -83,9 +82,9 @@ func (e *Encoder) Segments() ([]Segment, error) {
 	return segments, nil
 }
 
-func (e *Encoder) fail(format string, args ...any) *Encoder {
+func (e *Encoder) fail(message string) *Encoder {
 	if e.err == nil {
-		e.err = &EncodeError{Message: fmt.Sprintf(format, args...)}
+		e.err = &EncodeError{Message: message}
 	}
 	return e
 }

@@ -151,7 +151,7 @@ func TestHostile(t *testing.T) {
 // TestHostileMemory reads the worst of it, a quarter of the default limit to be
 // quick, and looks at what was allocated in all, which is more than what is held
 // at any time. It does not run in parallel, for the sake of the measurement.
-func TestHostileMemory(t *testing.T) {
+func TestHostileMemory(t *testing.T) { //nolint:paralleltest // what others allocate would count
 	const most = 48 << 20
 	for _, tc := range []struct {
 		name string

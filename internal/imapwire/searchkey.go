@@ -138,11 +138,12 @@ func (k *keyWriter) criteria(c *SearchCriteria, depth int) {
 	k.seconds("OLDER ", c.Older)
 	k.date("SAVEDSINCE ", c.SavedSince)
 	k.date("SAVEDBEFORE ", c.SavedBefore)
+	// The alphabet of RFC 8474's identifiers is within that of atoms.
 	for _, id := range c.EmailID {
-		k.key("EMAILID ").objectID(id)
+		k.key("EMAILID ").Atom(id)
 	}
 	for _, id := range c.ThreadID {
-		k.key("THREADID ").objectID(id)
+		k.key("THREADID ").Atom(id)
 	}
 	for _, q := range c.GmailRaw {
 		k.key("X-GM-RAW ").String(q)
@@ -263,7 +264,3 @@ func (k *keyWriter) modSeq(m *imap.SearchCriteriaModSeq) {
 	}
 	e.ModSeq(m.ModSeq)
 }
-
-// objectID writes an identifier of RFC 8474, whose alphabet is within that of
-// atoms.
-func (e *Encoder) objectID(id string) *Encoder { return e.Atom(id) }

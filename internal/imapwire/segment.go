@@ -35,7 +35,7 @@ func (s Segment) WriteTo(w io.Writer) (int64, error) {
 	}
 	copied, err := io.CopyN(w, s.Reader, s.Size)
 	written += copied
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return written, fmt.Errorf("%w: %d bytes of %d", ErrLiteralSize, copied, s.Size)
 	}
 	if err != nil {
