@@ -1,6 +1,9 @@
 package message
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // decodeBuffer is what a decoder reads at a time: large enough that the
 // overhead of a read does not show, small enough for many downloads at once.
@@ -172,7 +175,7 @@ func (r *base64Reader) fill(dst []byte) int {
 	}
 	n, used := r.state.decode(dst, r.in)
 	r.in = r.in[used:]
-	if r.err == io.EOF && len(r.in) == 0 && len(dst)-n >= len(r.small) {
+	if errors.Is(r.err, io.EOF) && len(r.in) == 0 && len(dst)-n >= len(r.small) {
 		n += r.state.end(dst[n:])
 	}
 	if r.state.junk {

@@ -3,6 +3,7 @@ package message
 import (
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -45,7 +46,7 @@ const mixed = "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
 // TestWorstMessages sends what anyone may send, and looks at the memory that
 // is allocated in all, which bounds the work as well: the scanner goes over
 // its input once. It does not run in parallel, as it counts allocations.
-func TestWorstMessages(t *testing.T) {
+func TestWorstMessages(t *testing.T) { //nolint:paralleltest // what others allocate would count
 	const mega = 1 << 20
 	tests := []struct {
 		name   string
@@ -73,7 +74,7 @@ func TestWorstMessages(t *testing.T) {
 		{"line of 10 MB in a part", io.MultiReader(strings.NewReader(mixed+"--b\r\n\r\n"), repeat("-", 10*mega)), mega / 2, DefectMultipartUnterminated},
 		{"empty lines", io.MultiReader(strings.NewReader(mixed+"--b\r\n\r\n"), repeat("\r\n", 2*mega)), mega / 2, DefectMultipartUnterminated},
 	}
-	for _, tt := range tests {
+	for _, tt := range tests { //nolint:paralleltest // likewise
 		t.Run(tt.name, func(t *testing.T) {
 			src := &countingReader{r: tt.raw}
 			var before, after runtime.MemStats
@@ -90,24 +91,15 @@ func TestWorstMessages(t *testing.T) {
 			if got := after.TotalAlloc - before.TotalAlloc; got > tt.memory {
 				t.Errorf("allocated %d KiB, at most %d are expected", got>>10, tt.memory>>10)
 			}
-			if tt.defect != "" && !hasDefect(summary.Defects, tt.defect) {
+			if tt.defect != "" && !slices.Contains(summary.Defects, tt.defect) {
 				t.Errorf("defects %v lack %s", summary.Defects, tt.defect)
 			}
 		})
 	}
 }
 
-func hasDefect(all []Defect, d Defect) bool {
-	for _, have := range all {
-		if have == d {
-			return true
-		}
-	}
-	return false
-}
-
 // TestDecodersAreConstant reads 5 MB through each decoder.
-func TestDecodersAreConstant(t *testing.T) {
+func TestDecodersAreConstant(t *testing.T) { //nolint:paralleltest // what others allocate would count
 	const mega = 1 << 20
 	tests := []struct{ name, encoding, unit string }{
 		{"base64", "base64", strings.Repeat("QUJD", 19) + "\r\n"},
@@ -119,7 +111,7 @@ func TestDecodersAreConstant(t *testing.T) {
 		{"uuencode without a line end", "uuencode", "begin 644 x"},
 		{"8bit", "8bit", "x"},
 	}
-	for _, tt := range tests {
+	for _, tt := range tests { //nolint:paralleltest // likewise
 		t.Run(tt.name, func(t *testing.T) {
 			src := &countingReader{r: repeat(tt.unit, 5*mega/len(tt.unit))}
 			var before, after runtime.MemStats

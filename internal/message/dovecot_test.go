@@ -87,7 +87,7 @@ func TestDovecotAgrees(t *testing.T) {
 	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
 		t.Fatal(err)
 	}
-	for name, raw := range messages {
+	for name, raw := range messages { //nolint:paralleltest // they share a connection
 		t.Run(name, func(t *testing.T) {
 			compareWithServer(t, c, name, uids[name], raw)
 		})

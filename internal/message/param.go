@@ -46,7 +46,7 @@ func parseValue(raw, hint string) value {
 }
 
 // valueOf gives the same for what BODYSTRUCTURE has taken apart already.
-func valueOf(text string, params map[string]string, hint string) value {
+func valueOf(text string, params map[string]string) value {
 	list := make([]parameter, 0, len(params))
 	for name, p := range params {
 		list = append(list, parameter{strings.ToLower(name), p})
@@ -54,7 +54,7 @@ func valueOf(text string, params map[string]string, hint string) value {
 	// The order of a map is no order; ties must not depend on it.
 	slices.SortFunc(list, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
 	v := value{text: strings.ToLower(strings.TrimSpace(text))}
-	v.params = v.resolve(list, hint)
+	v.params = v.resolve(list, "")
 	return v
 }
 

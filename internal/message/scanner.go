@@ -180,7 +180,10 @@ func (s *scanner) match(b []byte) (level int, closing bool) {
 
 // skip goes on to the next delimiter or the end.
 func (s *scanner) skip() {
-	for s.chunk() != nil {
+	for {
+		if s.chunk() == nil {
+			return
+		}
 	}
 }
 

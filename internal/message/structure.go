@@ -50,9 +50,9 @@ func (b *structureBuilder) part(bs imap.BodyStructure, path string, depth int) *
 
 func (b *structureBuilder) multipart(bs *imap.BodyStructureMultiPart, path, prefix string, depth int) *Part {
 	p := &Part{Path: path, Size: -1}
-	d := description{contentType: valueOf(bs.MediaType(), nil, "")}
+	d := description{contentType: valueOf(bs.MediaType(), nil)}
 	if bs.Extended != nil {
-		d.contentType = valueOf(bs.MediaType(), bs.Extended.Params, "")
+		d.contentType = valueOf(bs.MediaType(), bs.Extended.Params)
 		d.disposition = dispositionOf(bs.Extended.Disposition)
 	}
 	p.describe(d, "", &b.found)
@@ -75,7 +75,7 @@ func (b *structureBuilder) multipart(bs *imap.BodyStructureMultiPart, path, pref
 func (b *structureBuilder) single(bs *imap.BodyStructureSinglePart, path string, depth int) *Part {
 	p := &Part{Path: path, Size: int64(bs.Size)}
 	d := description{
-		contentType: valueOf(bs.MediaType(), bs.Params, ""),
+		contentType: valueOf(bs.MediaType(), bs.Params),
 		encoding:    bs.Encoding,
 		id:          bs.ID,
 		text:        bs.Description,
@@ -106,5 +106,5 @@ func dispositionOf(d *imap.BodyStructureDisposition) value {
 	if d == nil {
 		return value{}
 	}
-	return valueOf(d.Value, d.Params, "")
+	return valueOf(d.Value, d.Params)
 }

@@ -175,11 +175,11 @@ const maxCharsetName = 60
 // parseWord reads the encoded word at the beginning of s. It lives with blanks
 // in the text and with a missing end.
 func (d *wordDecoder) parseWord(s string) (word, string, bool) {
-	name, rest, ok := strings.Cut(s[2:min(len(s), 2+maxCharsetName)], "?")
+	name, _, ok := strings.Cut(s[2:min(len(s), 2+maxCharsetName)], "?")
 	if !ok || name == "" || strings.ContainsAny(name, " \t=\"<>") {
 		return word{}, s, false
 	}
-	rest = s[2+len(name)+1:]
+	rest := s[2+len(name)+1:]
 	if len(rest) < 2 || rest[1] != '?' {
 		return word{}, s, false
 	}
