@@ -22,6 +22,7 @@ const victimVariable = "DOVECOTTEST_VICTIM"
 // TestVictim starts a server in a given directory, says where it listens and
 // waits for its violent end.
 func TestVictim(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(victimVariable) == "" {
 		return
 	}
@@ -34,7 +35,7 @@ func TestVictim(t *testing.T) {
 
 func TestKilledTestBinaryLeavesNothing(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("/tmp", "victim")
+	dir, err := os.MkdirTemp("/tmp", "victim") //nolint:usetesting // t.TempDir is closed to the users that Dovecot runs as
 	if err != nil {
 		t.Fatal(err)
 	}

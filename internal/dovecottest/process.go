@@ -118,7 +118,7 @@ func (p *process) waitUntilReady(ctx context.Context, addr string) error {
 		}
 		select {
 		case <-p.ended:
-			return errors.New("Dovecot ended while starting")
+			return errors.New("the server ended while starting")
 		case <-ctx.Done():
 			return fmt.Errorf("wait for Dovecot's greeting: %w", err)
 		case <-ticker.C:
