@@ -98,7 +98,7 @@ func TestDialer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	t.Cleanup(func() { listener.Close() })
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -108,6 +108,7 @@ func TestDialer(t *testing.T) {
 	// localhost stands for any name that resolves to an inner address.
 	for _, host := range []string{"127.0.0.1", "localhost", "::ffff:127.0.0.1", "0.0.0.0"} {
 		t.Run(host, func(t *testing.T) {
+			t.Parallel()
 			addr := net.JoinHostPort(host, port)
 			conn, err := shut.Dialer(10*time.Second)(t.Context(), "tcp", addr)
 			if err == nil {
