@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"net"
 	"sync"
 )
@@ -18,8 +19,9 @@ type listener struct {
 	closed bool
 }
 
-func listen() (*listener, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+func listen(ctx context.Context) (*listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
 	if err != nil {
 		return nil, err
 	}

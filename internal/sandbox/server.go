@@ -75,7 +75,7 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 		return nil, fmt.Errorf("make the sandbox's certificate: %w", err)
 	}
 	s.cas = cas
-	if err := s.serve(certificate, log); err != nil {
+	if err := s.serve(ctx, certificate, log); err != nil {
 		return nil, err
 	}
 	s.stopWaiting = context.AfterFunc(ctx, s.shutDown)
@@ -86,11 +86,11 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 type ports struct{ imap, imaps, smtp, smtps *listener }
 
 // listenAll opens all ports, or none.
-func listenAll() (ports, error) {
+func listenAll(ctx context.Context) (ports, error) {
 	var p ports
 	for _, l := range []**listener{&p.imap, &p.imaps, &p.smtp, &p.smtps} {
 		var err error
-		if *l, err = listen(); err != nil {
+		if *l, err = listen(ctx); err != nil {
 			return ports{}, errors.Join(err, p.close())
 		}
 	}
@@ -108,7 +108,7 @@ func (p ports) close() error {
 }
 
 // serve opens the ports and serves them in the background.
-func (s *Server) serve(certificate tls.Certificate, log *slog.Logger) error {
+func (s *Server) serve(ctx context.Context, certificate tls.Certificate, log *slog.Logger) error {
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	s.imap = imapserver.New(&imapserver.Options{
 		NewSession:   s.newSession,
@@ -120,7 +120,7 @@ func (s *Server) serve(certificate tls.Certificate, log *slog.Logger) error {
 	s.smtp = s.newSubmission(debugLogger{log, "smtp: "})
 	s.smtp.TLSConfig = config
 	var err error
-	if s.ports, err = listenAll(); err != nil {
+	if s.ports, err = listenAll(ctx); err != nil {
 		return err
 	}
 	for _, service := range []struct {

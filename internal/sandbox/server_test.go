@@ -72,6 +72,7 @@ func TestTransports(t *testing.T) {
 		{"TLS", func() (*imapclient.Client, error) { return imapclient.DialTLS(s.TLSAddr(), options) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			c, err := tt.dial()
 			if err != nil {
 				t.Fatal(err)

@@ -20,20 +20,20 @@ const outgoing = "From: demo@postern.example\r\nTo: demo@postern.example\r\nSubj
 
 func TestSubmission(t *testing.T) {
 	t.Parallel()
-	s := start(t)
-	config := &tls.Config{RootCAs: s.CAs(), ServerName: s.Host()}
-	plain := net.JoinHostPort(s.Host(), strconv.Itoa(s.SMTPPort()))
-	wrapped := net.JoinHostPort(s.Host(), strconv.Itoa(s.SMTPTLSPort()))
 	for _, tt := range []struct {
 		name string
-		dial func() (*smtp.Client, error)
+		port func(*sandbox.Server) int
+		dial func(addr string, config *tls.Config) (*smtp.Client, error)
 	}{
-		{"plain", func() (*smtp.Client, error) { return smtp.Dial(plain) }},
-		{"STARTTLS", func() (*smtp.Client, error) { return smtp.DialStartTLS(plain, config) }},
-		{"TLS", func() (*smtp.Client, error) { return smtp.DialTLS(wrapped, config) }},
+		{"plain", (*sandbox.Server).SMTPPort, func(addr string, _ *tls.Config) (*smtp.Client, error) { return smtp.Dial(addr) }},
+		{"STARTTLS", (*sandbox.Server).SMTPPort, smtp.DialStartTLS},
+		{"TLS", (*sandbox.Server).SMTPTLSPort, smtp.DialTLS},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := tt.dial()
+			t.Parallel()
+			s := start(t)
+			addr := net.JoinHostPort(s.Host(), strconv.Itoa(tt.port(s)))
+			c, err := tt.dial(addr, &tls.Config{RootCAs: s.CAs(), ServerName: s.Host()})
 			if err != nil {
 				t.Fatal(err)
 			}
