@@ -159,6 +159,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 		BaseContext:       func(net.Listener) context.Context { return callsCtx },
 		ErrorLog:          slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelDebug),
 	}
+	// Before the first connection is taken: the listeners are open already, so
+	// whoever has connected is answered that it is ready.
+	g.setServing(true)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return ignoreStopped(g.inner.Serve(g.memory)) })
 	group.Go(func() error { return ignoreStopped(g.outer.Serve(g.listener(g.cfg.GRPC, "h2"))) })
@@ -168,7 +171,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.stop(web, cutOff)
 		return nil
 	})
-	g.setServing(true)
 	return group.Wait()
 }
 

@@ -2,15 +2,9 @@ package gateway_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -25,6 +19,7 @@ import (
 	"github.com/postern-mail/postern/gateway"
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/selfsigned"
 )
 
 func TestAuthentication(t *testing.T) {
@@ -271,39 +266,18 @@ func TestShutdown(t *testing.T) {
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	certificate, roots := selfSigned(t)
+	certificate, roots, err := selfsigned.New()
+	if err != nil {
+		t.Fatal(err)
+	}
 	h := newHouse(t, options{tls: &tls.Config{Certificates: []tls.Certificate{certificate}}, roots: roots})
 	resp := h.send(t, http.MethodGet, "/v1/accounts", nil)
 	defer resp.Body.Close()
 	if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusOK {
 		t.Errorf("%s %s", resp.Proto, resp.Status)
 	}
-	_, err := posternv1.NewAccountServiceClient(h.grpc).ListAccounts(asAdmin(t.Context()), &posternv1.ListAccountsRequest{})
+	_, err = posternv1.NewAccountServiceClient(h.grpc).ListAccounts(asAdmin(t.Context()), &posternv1.ListAccountsRequest{})
 	if err != nil {
 		t.Error(err)
 	}
-}
-
-// selfSigned is a certificate for loopback that only its own pool trusts.
-func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
