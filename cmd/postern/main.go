@@ -3,6 +3,7 @@
 // log.
 //
 //	postern serve   runs the gateway
+//	postern demo    shows in one process what it does
 package main
 
 import (
@@ -33,7 +34,13 @@ func main() {
 // run is the whole program. The first SIGINT or SIGTERM ends it in good order;
 // a second one ends it at once, in the way of the operating system.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	// A reader that has gone is the error of a write, not the end of the process.
+	signal.Ignore(syscall.SIGPIPE)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, restore := signal.NotifyContext(ctx, ends...)
 	defer restore()
 	stop := context.AfterFunc(ctx, restore)
 	defer stop()
@@ -71,13 +78,16 @@ func newApp(stdout, stderr io.Writer, begun *bool) *cli.Command {
 			return action(ctx, cmd)
 		}
 	}
-	serve := serveCommand(stderr)
-	serve.Action, serve.OnUsageError = begin(serve.Action), asUsageError
+	serve, demo := serveCommand(stderr), demoCommand(stdout, stderr)
+	for _, command := range []*cli.Command{serve, demo} {
+		command.Action = begin(command.Action)
+		command.OnUsageError = asUsageError
+	}
 	return &cli.Command{
 		Name:            "postern",
 		Usage:           "a gateway from IMAP to JSON, gRPC and a replayable event log",
 		Version:         version(),
-		Commands:        []*cli.Command{serve},
+		Commands:        []*cli.Command{serve, demo},
 		HideHelpCommand: true,
 		Writer:          stdout,
 		ErrWriter:       stderr,

@@ -63,7 +63,7 @@ type node struct {
 	// watching is the lease that the supervisor needs, nil where no other node
 	// can be.
 	watching *lease.Config
-	undo       []func()
+	undo     []func()
 }
 
 // openNode prepares everything that can fail at the start, cheap things first:
