@@ -149,7 +149,7 @@ func (c *Connector) pool(ctx context.Context, id string) (*accountPool, error) {
 		c.retire(id)
 	}
 	dialConfig := c.DialConfig(a)
-	dialConfig.Compress = true
+	dialConfig.Compress = worthCompressing(a.IMAP.Host)
 	pool = &accountPool{revision: a.ConnectionRevision, Pool: imapconn.NewPool(imapconn.PoolConfig{
 		Config: func(context.Context) (imapconn.Config, error) { return dialConfig, nil },
 		Size:   c.config.PoolSize,
