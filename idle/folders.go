@@ -182,7 +182,7 @@ func (o *owner) renameFolders(ctx context.Context, found []listed) error {
 		there[l.Name] = true
 	}
 	for _, l := range found {
-		if o.names == nil || o.names[l.Name] != nil || l.status == nil {
+		if o.names[l.Name] != nil || l.status == nil {
 			continue
 		}
 		f := o.renamedFrom(l, there)
@@ -230,10 +230,10 @@ func (o *owner) sameFolder(f *folderState, now mark) bool {
 	}
 	for _, other := range o.folders {
 		if other != f && other.told.UIDValidity == f.told.UIDValidity {
-			return f.mark.next == now.next && f.mark.messages == now.messages
+			return f.told.UIDNext == now.next && f.told.Count() == uint64(now.messages)
 		}
 	}
-	return now.next >= f.mark.next
+	return now.next >= f.told.UIDNext
 }
 
 // dropFolders announces the folders that are gone.
@@ -245,10 +245,6 @@ func (o *owner) dropFolders(ctx context.Context, resolved []folder.Folder) error
 	for key, f := range o.folders {
 		if there[key] {
 			continue
-		}
-		if f.Name == "" { // known from the log only; the registry has its name
-			f.Folder, _ = o.config.Folders.ByKey(ctx, o.id(), key)
-			f.Key = key
 		}
 		if err := o.tellOf(ctx, f, &event.FolderDeleted{FolderRef: event.FolderAt(o.id(), key, pathOf(f))}); err != nil {
 			return err

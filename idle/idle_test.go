@@ -212,6 +212,27 @@ func TestRestartTellsWhatWasMissedOnce(t *testing.T) {
 	}
 }
 
+func TestRenamedWhileNobodyWatched(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	server, user := w.mailbox("ann")
+	server.Deliver(t, user, "Work", mail("old"))
+	stop := w.start()
+	w.awaitState("ann", account.Connected)
+	stop()
+	if err := server.Client(t, user).Rename("Work", "Jobs", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	server.Deliver(t, user, "Jobs", mail("new"))
+	w.start()
+	renamed := w.awaitEvents("ann", event.TypeFolderRenamed, 1)[0].Data.(*event.FolderRenamed)
+	if !slices.Equal(renamed.PreviousPath, []string{"Work"}) || !slices.Equal(renamed.Path, []string{"Jobs"}) {
+		t.Errorf("the renaming is %+v", renamed)
+	}
+	wantSubjects(t, w.awaitEvents("ann", event.TypeMessageCreated, 1), "new")
+	w.checkNumbers("ann")
+}
+
 // idOf is the placement of the first message that was announced.
 func idOf(t *testing.T, w *world) folder.MessageID {
 	t.Helper()
@@ -331,6 +352,32 @@ func TestDeletedAndRegisteredAnew(t *testing.T) {
 	if resets := w.events("ann", event.TypeFolderReset); len(resets) > 0 {
 		t.Error("the new mailbox was taken for the old one with other numbers")
 	}
+	w.checkNumbers("ann")
+}
+
+func TestChangedSettingsAreAnnounced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	server, user := w.mailbox("ann")
+	w.start()
+	w.awaitState("ann", account.Connected)
+	change := func(edit func(*account.Account)) {
+		_, err := w.accounts.Update(t.Context(), "ann", "", func(a *account.Account) error { edit(a); return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(func(a *account.Account) { a.Labels = map[string]string{"team": "x"} })
+	change(func(a *account.Account) { a.Watch.ExcludedFolders = []string{"Junk"} })
+	updates := w.awaitEvents("ann", event.TypeAccountUpdated, 2)
+	for i, want := range []string{"labels", "watch"} {
+		if fields := updates[i].Data.(*event.AccountUpdated).Fields; !slices.Equal(fields, []string{want}) {
+			t.Errorf("changed fields %v, want %s", fields, want)
+		}
+	}
+	w.awaitState("ann", account.Connected)
+	server.Deliver(t, user, "INBOX", mail("after the change"))
+	wantSubjects(t, w.awaitEvents("ann", event.TypeMessageCreated, 1), "after the change")
 	w.checkNumbers("ann")
 }
 

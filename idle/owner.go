@@ -16,7 +16,9 @@ import (
 type owner struct {
 	config  Config
 	account *account.Account
-	log     *slog.Logger
+	// known are the settings that events last told of.
+	known *account.Account
+	log   *slog.Logger
 
 	// writer is nil as long as the account is not taken.
 	writer *eventlog.Writer
@@ -41,6 +43,9 @@ type owner struct {
 
 	nextPoll time.Time
 	nextSave time.Time
+
+	// changed is what others hand over while the owner is at work.
+	changed changed
 }
 
 func newOwner(config Config, a *account.Account) *owner {
@@ -50,6 +55,7 @@ func newOwner(config Config, a *account.Account) *owner {
 		log:     config.Logger.With("account", a.ID),
 		status:  a.Status,
 	}
+	o.known, o.changed.last = a, a
 	return o
 }
 
@@ -101,12 +107,17 @@ func (o *owner) session(ctx context.Context) error {
 			return logFailed(err)
 		}
 	}
+	if err := o.takeUpdate(ctx); err != nil {
+		return err
+	}
 	o.setState(ctx, account.Connecting, "")
 	conn, err := o.config.Connector.Dial(ctx, o.account)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	o.changed.interruptBy(conn.Interrupt)
+	defer o.changed.interruptBy(nil)
 	o.status.Counters.Connects++
 	o.status.Capabilities = capabilities(conn)
 	o.setState(ctx, account.Syncing, "")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -45,11 +46,20 @@ type Supervisor struct {
 	owners map[string]*running // by account; only Run's goroutine touches it
 }
 
-// running is an owner at work.
+// running is an owner at work, or the burial of a deleted account.
 type running struct {
-	account *account.Account
-	cancel  context.CancelFunc
-	done    chan struct{}
+	owner  *owner // nil for a burial
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func (r *running) isDone() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // New returns a supervisor; Run starts it.
@@ -83,18 +93,19 @@ func (s *Supervisor) Run(ctx context.Context) error {
 
 // apply makes the running owners fit a change of an account.
 func (s *Supervisor) apply(ctx context.Context, wg *sync.WaitGroup, change account.Change) {
+	maps.DeleteFunc(s.owners, func(_ string, r *running) bool { return r.owner == nil && r.isDone() })
 	before := s.owners[change.ID]
-	if before != nil && change.Account != nil && sameWatch(before.account, change.Account) {
+	if before != nil && before.owner != nil && change.Account != nil && before.owner.update(change.Account) {
 		return
 	}
 	ownerCtx, cancel := context.WithCancel(ctx)
-	next := &running{account: change.Account, cancel: cancel, done: make(chan struct{})}
-	if change.Deleted {
-		delete(s.owners, change.ID)
-	} else {
-		s.owners[change.ID] = next
+	next := &running{cancel: cancel, done: make(chan struct{})}
+	if change.Account != nil {
+		next.owner = newOwner(s.config, change.Account)
 	}
-	if before != nil {
+	s.owners[change.ID] = next
+	if before != nil && before.owner != nil {
+		next.owner.follow(before.owner)
 		before.cancel()
 	}
 	wg.Go(func() {
@@ -104,20 +115,14 @@ func (s *Supervisor) apply(ctx context.Context, wg *sync.WaitGroup, change accou
 			<-before.done // two owners in one process would fence each other
 		}
 		switch {
-		case change.Deleted:
-			s.bury(ownerCtx, change.ID)
+		case next.owner == nil:
+			s.bury(ctx, change.ID)
 		case change.Account.Paused:
-			newOwner(s.config, change.Account).pause(ownerCtx)
+			next.owner.pause(ownerCtx)
 		default:
-			newOwner(s.config, change.Account).run(ownerCtx)
+			next.owner.run(ownerCtx)
 		}
 	})
-}
-
-// sameWatch reports whether an owner can go on although the account changed.
-func sameWatch(a, b *account.Account) bool {
-	return a != nil && a.ConnectionRevision == b.ConnectionRevision && a.Paused == b.Paused &&
-		a.CreateTime.Equal(b.CreateTime) && a.Watch.Equal(b.Watch)
 }
 
 // bury announces that an account is gone and forgets what is kept about it.

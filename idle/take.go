@@ -57,6 +57,9 @@ func (o *owner) take(ctx context.Context) error {
 	if err := o.rollForward(ctx, oldest); err != nil {
 		return err
 	}
+	if err := o.nameFolders(ctx); err != nil {
+		return err
+	}
 	// What is appended here builds upon all that was replayed: had somebody
 	// else appended in between, it would be refused.
 	ref := event.AccountAt(o.id())
@@ -106,6 +109,24 @@ func (o *owner) rollForward(ctx context.Context, after eventlog.Head) error {
 		"Changes from that time may be missing or announced again."
 	_, err = o.config.Log.Replay(ctx, o.id(), eventlog.Head{}, o.replay)
 	return err
+}
+
+// nameFolders gives the folders the names that the server had for them, by which
+// those that were renamed meanwhile are recognised.
+func (o *owner) nameFolders(ctx context.Context) error {
+	o.names = make(map[string]*folderState, len(o.folders))
+	for key, f := range o.folders {
+		named, err := o.config.Folders.ByKey(ctx, o.id(), key)
+		if errors.Is(err, folder.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		f.Folder = named
+		o.names[f.Name] = f
+	}
+	return nil
 }
 
 func (o *owner) replay(entry *eventlog.Entry) error {

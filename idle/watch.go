@@ -39,6 +39,9 @@ func (o *owner) watch(ctx context.Context, conn *imapconn.Conn) error {
 		if err != nil {
 			return err
 		}
+		if err := o.takeUpdate(ctx); err != nil {
+			return err
+		}
 		for _, alert := range updates.Alerts { // RFC 9051 section 7.1: for the user's eyes
 			o.log.Warn("the server wants to be read", "alert", alert)
 		}

@@ -148,6 +148,15 @@ func (e Endpoint) clone() Endpoint {
 	return e
 }
 
+// Equal reports whether two endpoints are the same, tokens included. Nil equals
+// nil.
+func (e *Endpoint) Equal(other *Endpoint) bool {
+	if e == nil || other == nil {
+		return e == other
+	}
+	return e.sameConnection(*other)
+}
+
 // sameConnection reports whether a connection made with one endpoint serves for
 // the other as well.
 func (e Endpoint) sameConnection(other Endpoint) bool {

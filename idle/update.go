@@ -1,0 +1,96 @@
+package idle
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/event"
+)
+
+// changed is where the supervisor leaves new settings for an owner at work.
+type changed struct {
+	mu        sync.Mutex
+	last      *account.Account // as far as the supervisor knows
+	pending   *account.Account // not yet taken over by the owner
+	interrupt func()           // ends the wait of the connection, nil without one
+}
+
+// interruptBy sets what wakes the owner, nil when nothing has to.
+func (c *changed) interruptBy(interrupt func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.interrupt = interrupt
+}
+
+// update hands new settings to a running owner. It returns false when they need
+// another owner, because of how the mailbox is to be watched. Any goroutine may
+// call it.
+func (o *owner) update(a *account.Account) bool {
+	c := &o.changed
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !sameWatch(c.last, a) {
+		return false
+	}
+	c.last, c.pending = a, a
+	if c.interrupt != nil {
+		c.interrupt()
+	}
+	return true
+}
+
+// follow makes the owner announce what changed since the settings that the
+// owner before it knew.
+func (o *owner) follow(before *owner) {
+	if o == nil {
+		return
+	}
+	before.changed.mu.Lock()
+	defer before.changed.mu.Unlock()
+	o.known = before.changed.last
+}
+
+// sameWatch reports whether an owner can go on although the account changed.
+func sameWatch(a, b *account.Account) bool {
+	return a.ConnectionRevision == b.ConnectionRevision && a.Paused == b.Paused &&
+		a.CreateTime.Equal(b.CreateTime) && a.Watch.Equal(b.Watch)
+}
+
+// takeUpdate takes new settings over and announces what changed for those who
+// use the account.
+func (o *owner) takeUpdate(ctx context.Context) error {
+	o.changed.mu.Lock()
+	if o.changed.pending != nil {
+		o.account, o.changed.pending = o.changed.pending, nil
+	}
+	o.changed.mu.Unlock()
+	fields := changedFields(o.known, o.account)
+	o.known = o.account
+	if len(fields) == 0 {
+		return nil
+	}
+	return o.tell(ctx, &event.AccountUpdated{AccountRef: event.AccountAt(o.id()), Fields: fields})
+}
+
+// changedFields names the settings that differ, as the API spells them.
+func changedFields(a, b *account.Account) []string {
+	var fields []string
+	for _, field := range []struct {
+		name string
+		same bool
+	}{
+		{"displayName", a.DisplayName == b.DisplayName},
+		{"email", a.Email == b.Email},
+		{"imap", a.ConnectionRevision == b.ConnectionRevision},
+		{"smtp", a.SMTP.Equal(b.SMTP)},
+		{"labels", maps.Equal(a.Labels, b.Labels)},
+		{"watch", a.Watch.Equal(b.Watch)},
+	} {
+		if !field.same {
+			fields = append(fields, field.name)
+		}
+	}
+	return fields
+}
