@@ -79,7 +79,7 @@ func messageProto(a *account.Account, id folder.MessageID, m *imapconn.FetchMess
 	if view == posternv1.Message_MINIMAL {
 		return out
 	}
-	s := message.FromEnvelope(m.Envelope, m.BodyStructure)
+	s := message.FromEnvelope(nil, m.BodyStructure)
 	if envelope != nil {
 		s.Envelope = *envelope
 	}
