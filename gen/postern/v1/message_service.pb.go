@@ -99,7 +99,8 @@ type ListMessagesRequest struct {
 	// How many messages to answer with at most. 0 means 50.
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the page before. The other arguments, but for the
-	// page size, must be the same as for that page.
+	// page size, must be the same as for that page. That of a list over all folders
+	// holds a position for each.
 	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// The fields to answer with, among those of the view. Default: all of them.
 	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,8,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
@@ -428,7 +429,7 @@ var File_postern_v1_message_service_proto protoreflect.FileDescriptor
 const file_postern_v1_message_service_proto_rawDesc = "" +
 	"\n" +
 	" postern/v1/message_service.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x18postern/v1/message.proto\"\x88\x04\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x18postern/v1/message.proto\"\x89\x04\n" +
 	"\x13ListMessagesRequest\x12U\n" +
 	"\x06parent\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\x12\x0fpostern/Message\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x12s\n" +
 	"\x06folder\x18\x02 \x01(\tB[\xe2A\x01\x01\xfaA\x10\n" +
@@ -436,9 +437,9 @@ const file_postern_v1_message_service_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80 R\x06filter\x12&\n" +
 	"\border_by\x18\x04 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02\x18@R\aorderBy\x12>\n" +
 	"\x04view\x18\x05 \x01(\x0e2\x18.postern.v1.Message.ViewB\x10\xe2A\x01\x01\xbaH\t\x82\x01\x06\x18\x00\x18\x01\x18\x02R\x04view\x12+\n" +
-	"\tpage_size\x18\x06 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12+\n" +
+	"\tpage_size\x18\x06 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12,\n" +
 	"\n" +
-	"page_token\x18\a \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12=\n" +
+	"page_token\x18\a \x01(\tB\r\xe2A\x01\x01\xbaH\x06r\x04\x18\x80\x80\x01R\tpageToken\x12=\n" +
 	"\tread_mask\x18\b \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\breadMask\"o\n" +
 	"\x14ListMessagesResponse\x12/\n" +
 	"\bmessages\x18\x01 \x03(\v2\x13.postern.v1.MessageR\bmessages\x12&\n" +
