@@ -136,7 +136,7 @@ func (s *messageService) load(ctx context.Context, l *listing, from *source, n i
 		}
 		return nil
 	})
-	if f := classify(ctx, err); err != nil && f.reason == reasonFolderNotFound {
+	if err != nil && classify(ctx, err).reason == reasonFolderNotFound {
 		from.loaded, from.more, from.next = true, false, nil
 		return nil
 	}

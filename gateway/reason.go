@@ -25,7 +25,6 @@ const (
 	reasonCursorInvalid      reason = "CURSOR_INVALID"
 	reasonCursorExpired      reason = "CURSOR_EXPIRED"
 	reasonSlowConsumer       reason = "SLOW_CONSUMER"
-	reasonRateLimited        reason = "RATE_LIMITED"
 	reasonMessageTooLarge    reason = "MESSAGE_TOO_LARGE"
 	reasonCanceled           reason = "CANCELED"
 	reasonDeadlineExceeded   reason = "DEADLINE_EXCEEDED"
