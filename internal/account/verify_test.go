@@ -20,6 +20,7 @@ import (
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/selfsigned"
 )
 
 // outcomes gives the steps in short, one letter each.
@@ -247,7 +248,10 @@ func startSMTP(t *testing.T, backend *smtpServer, config *tls.Config, implicit b
 func TestVerifySMTP(t *testing.T) {
 	t.Parallel()
 	imap, registry := dovecottest.Shared(t), newEnv(t).open(t)
-	certificate, pool := selfSigned(t)
+	certificate, pool, err := selfsigned.New()
+	if err != nil {
+		t.Fatal(err)
+	}
 	serverTLS := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	plain := []string{sasl.Plain}
 	cases := map[string]struct {

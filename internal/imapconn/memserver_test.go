@@ -1,14 +1,8 @@
 package imapconn
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
-	"math/big"
 	"net"
 	"slices"
 	"strings"
@@ -18,12 +12,17 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapserver"
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
+
+	"github.com/postern-mail/postern/internal/selfsigned"
 )
 
 // memServer starts go-imap's server with one user and returns how to get in.
 func memServer(tb testing.TB, mode TLSMode) Config {
 	tb.Helper()
-	cert, pool := selfSigned(tb)
+	cert, pool, err := selfsigned.New()
+	if err != nil {
+		tb.Fatal(err)
+	}
 	backend := imapmemserver.New()
 	user := imapmemserver.NewUser("ann", "secret")
 	for _, name := range []string{"INBOX", "Archive"} {
@@ -61,31 +60,6 @@ func memServer(tb testing.TB, mode TLSMode) Config {
 type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
-
-func selfSigned(tb testing.TB) (tls.Certificate, *x509.CertPool) {
-	tb.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: "localhost"},
-		NotAfter:     time.Now().Add(time.Hour),
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
 
 // TestMemServer goes through a session with go-imap's server.
 func TestMemServer(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver"
 	"github.com/emersion/go-smtp"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/postern-mail/postern/internal/selfsigned"
 )
 
 // The mailbox that holds the sample mail.
@@ -70,7 +72,7 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 	if err := s.addSamples(ctx); err != nil {
 		return nil, err
 	}
-	certificate, cas, err := newCertificate()
+	certificate, cas, err := selfsigned.New()
 	if err != nil {
 		return nil, fmt.Errorf("make the sandbox's certificate: %w", err)
 	}

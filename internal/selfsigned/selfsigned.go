@@ -1,4 +1,6 @@
-package sandbox
+// Package selfsigned makes certificates for servers that speak TLS on loopback
+// and that only their own clients trust: the sandbox's and those of tests.
+package selfsigned
 
 import (
 	"crypto/ecdsa"
@@ -12,8 +14,9 @@ import (
 	"time"
 )
 
-// newCertificate makes a certificate for loopback that is its own authority.
-func newCertificate() (tls.Certificate, *x509.CertPool, error) {
+// New makes a certificate for localhost and 127.0.0.1 that is its own
+// authority, and the pool that trusts it. It is valid for a year.
+func New() (tls.Certificate, *x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, nil, err
@@ -21,11 +24,11 @@ func newCertificate() (tls.Certificate, *x509.CertPool, error) {
 	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "Postern sandbox"},
-		NotBefore:             now.Add(-time.Hour),
+		Subject:               pkix.Name{CommonName: "Postern on loopback"},
+		NotBefore:             now.Add(-time.Hour), // for clocks that differ
 		NotAfter:              now.AddDate(1, 0, 0),
 		DNSNames:              []string{"localhost"},
-		IPAddresses:           []net.IP{net.ParseIP(loopback)},
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IsCA:                  true,
@@ -39,7 +42,7 @@ func newCertificate() (tls.Certificate, *x509.CertPool, error) {
 	if err != nil {
 		return tls.Certificate{}, nil, err
 	}
-	cas := x509.NewCertPool()
-	cas.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, cas, nil
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool, nil
 }
