@@ -3,7 +3,6 @@ package account_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -29,40 +29,7 @@ type env struct {
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	dir := t.TempDir()
-	return &env{dir: dir, js: jetStream(t, startNATS(t, dir, nil)), box: newBox(t, filepath.Join(dir, "secret.key"))}
-}
-
-func startNATS(t *testing.T, dir string, logger *slog.Logger) *natsd.Server {
-	t.Helper()
-	srv, err := natsd.Start(t.Context(), natsd.Config{DataDir: dir, Addr: "127.0.0.1:0", Logger: logger})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { shutdown(t, srv) })
-	return srv
-}
-
-func shutdown(t *testing.T, srv *natsd.Server) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
-		t.Error(err)
-	}
-}
-
-func jetStream(t *testing.T, srv *natsd.Server) jetstream.JetStream {
-	t.Helper()
-	conn, err := srv.Connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
+	return &env{dir: dir, js: natsdtest.JetStream(t, natsdtest.Start(t, natsd.Config{DataDir: dir})), box: newBox(t, filepath.Join(dir, "secret.key"))}
 }
 
 func newBox(t *testing.T, path string) *secret.Box {

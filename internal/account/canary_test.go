@@ -16,6 +16,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -26,8 +28,8 @@ func TestSecretsLeaveNoTrace(t *testing.T) {
 	dir := t.TempDir()
 	var logs lockedBuffer
 	logger := slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	srv := startNATS(t, dir, logger)
-	js := jetStream(t, srv)
+	srv := natsdtest.Start(t, natsd.Config{DataDir: dir, Logger: logger})
+	js := natsdtest.JetStream(t, srv)
 	registry, err := account.Open(t.Context(), js, account.Config{Box: newBox(t, filepath.Join(dir, "secret.key")), Logger: logger})
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +86,7 @@ func TestSecretsLeaveNoTrace(t *testing.T) {
 		}
 		printed[fmt.Sprintf("value %d (%T)", i, value)] = []byte(text)
 	}
-	shutdown(t, srv)
+	natsdtest.Stop(t, srv)
 	printed["the logs"] = []byte(logs.String())
 	if !strings.Contains(logs.String(), "values") {
 		t.Fatal("nothing was logged")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -270,7 +271,7 @@ func TestRefreshDoesNotOverwriteANewGrant(t *testing.T) {
 func TestRefreshDuringNATSOutage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	srv := startNATS(t, dir, nil)
+	srv := natsdtest.Start(t, natsd.Config{DataDir: dir})
 	conn, err := nats.Connect(srv.URL().Reveal(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -295,7 +296,7 @@ func TestRefreshDuringNATSOutage(t *testing.T) {
 		result <- err
 	}()
 	<-p.entered
-	shutdown(t, srv)
+	natsdtest.Stop(t, srv)
 	close(p.proceed)
 	if err := <-result; err != nil {
 		t.Errorf("login during the outage: %v", err)
@@ -315,7 +316,7 @@ func TestRefreshDuringNATSOutage(t *testing.T) {
 	}
 	connector.Close()
 	registry.Close()
-	shutdown(t, srv)
+	natsdtest.Stop(t, srv)
 }
 
 func TestTokenFailures(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 // watch runs a watch and passes on what it yields.
@@ -131,7 +132,7 @@ func TestWatchEnds(t *testing.T) {
 func TestCloseWithoutNATS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	srv := startNATS(t, dir, nil)
+	srv := natsdtest.Start(t, natsd.Config{DataDir: dir})
 	conn, err := srv.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +161,7 @@ func TestWatchOutlivesRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	box := newBox(t, dir+"/secret.key")
-	srv := startNATS(t, dir, nil)
+	srv := natsdtest.Start(t, natsd.Config{DataDir: dir})
 	remote := func() jetstream.JetStream {
 		conn, err := nats.Connect(srv.URL().Reveal(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 		if err != nil {
@@ -187,7 +188,7 @@ func TestWatchOutlivesRestart(t *testing.T) {
 	changes := watch(t, elsewhere)
 	wantChanges(t, changes, "ann Ann")
 	for round := range 2 {
-		shutdown(t, srv)
+		natsdtest.Stop(t, srv)
 		var err error
 		if srv, err = natsd.Start(t.Context(), natsd.Config{DataDir: dir, Addr: srv.Addr()}); err != nil {
 			t.Fatal(err)
@@ -202,5 +203,5 @@ func TestWatchOutlivesRestart(t *testing.T) {
 		})
 		wantChanges(t, changes, "ann "+name)
 	}
-	shutdown(t, srv)
+	natsdtest.Stop(t, srv)
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 func TestAppend(t *testing.T) {
@@ -146,7 +148,7 @@ func TestLostAcknowledgement(t *testing.T) {
 	for _, size := range []int{1, 20} {
 		t.Run(fmt.Sprintf("%d events", size), func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, "", "127.0.0.1:0")
+			s := natsdtest.Start(t, natsd.Config{})
 			p := newProxy(t, s.Addr())
 			l := open(t, connect(t, s, p.addr()), eventlog.Config{AckTimeout: 300 * time.Millisecond})
 			w := writer(t, l, "ann")
@@ -168,18 +170,18 @@ func TestLostAcknowledgement(t *testing.T) {
 func TestServerRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := startServer(t, dir, "127.0.0.1:0")
+	s := natsdtest.Start(t, natsd.Config{DataDir: dir})
 	js := connect(t, s, "")
 	l := open(t, js, eventlog.Config{AckTimeout: 300 * time.Millisecond})
 	w := writer(t, l, "ann")
 	mustAppend(t, w, arrived("ann", 1, 3)...)
-	stopServer(t, s)
+	natsdtest.Stop(t, s)
 	result := make(chan error, 1)
 	go func() {
 		_, err := w.Append(testContext(t), arrived("ann", 4, 3)...)
 		result <- err
 	}()
-	startServer(t, dir, s.Addr())
+	natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: s.Addr()})
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
@@ -191,11 +193,11 @@ func TestServerRestart(t *testing.T) {
 // append, the writer is done for, and a new one finds out by replaying.
 func TestContextEndsInDoubt(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "", "127.0.0.1:0")
+	s := natsdtest.Start(t, natsd.Config{})
 	l := open(t, connect(t, s, ""), eventlog.Config{AckTimeout: 50 * time.Millisecond})
 	w := writer(t, l, "ann")
 	mustAppend(t, w, arrived("ann", 1, 1)...)
-	stopServer(t, s)
+	natsdtest.Stop(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if _, err := w.Append(ctx, arrived("ann", 2, 1)...); !errors.Is(err, context.DeadlineExceeded) {
@@ -211,7 +213,7 @@ func TestContextEndsInDoubt(t *testing.T) {
 // left, for a writer that lived through it and for a new one.
 func TestRetentionTookTheHead(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t, "", "127.0.0.1:0"), "")
+	js := connect(t, natsdtest.Start(t, natsd.Config{}), "")
 	l := open(t, js, eventlog.Config{})
 	w := writer(t, l, "ann")
 	mustAppend(t, w, arrived("ann", 1, 3)...)

@@ -8,12 +8,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 // benchLog is a log and, on the same server, the floor: a stream without
 // expectations, headers or ids, and the time of one publish into it.
 func benchLog(b *testing.B) (l *eventlog.Log, floor func(n int, body []byte) time.Duration) {
-	js := connect(b, startServer(b, "", "127.0.0.1:0"), "")
+	js := connect(b, natsdtest.Start(b, natsd.Config{}), "")
 	_, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "BARE", Subjects: []string{"bare"}})
 	if err != nil {
 		b.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 // deadline is how long a test waits for what must come; it is far beyond what
@@ -29,29 +30,6 @@ func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// startServer starts an embedded server; "" for dir makes one.
-func startServer(t testing.TB, dir, addr string) *natsd.Server {
-	t.Helper()
-	if dir == "" {
-		dir = t.TempDir()
-	}
-	s, err := natsd.Start(testContext(t), natsd.Config{DataDir: dir, Addr: addr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { stopServer(t, s) })
-	return s
-}
-
-func stopServer(t testing.TB, s *natsd.Server) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	defer cancel()
-	if err := s.Shutdown(ctx); err != nil {
-		t.Error(err)
-	}
 }
 
 // connect connects over TCP, through addr if that is given.
@@ -90,7 +68,7 @@ func open(t testing.TB, js jetstream.JetStream, config eventlog.Config) *eventlo
 // newLog is a log on a server of its own.
 func newLog(t testing.TB, config eventlog.Config) *eventlog.Log {
 	t.Helper()
-	return open(t, connect(t, startServer(t, "", "127.0.0.1:0"), ""), config)
+	return open(t, connect(t, natsdtest.Start(t, natsd.Config{}), ""), config)
 }
 
 func writer(t testing.TB, l *eventlog.Log, account string) *eventlog.Writer {

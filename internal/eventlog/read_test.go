@@ -12,6 +12,8 @@ import (
 
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 func TestList(t *testing.T) {
@@ -81,7 +83,7 @@ func TestList(t *testing.T) {
 
 func TestCursors(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t, "", "127.0.0.1:0"), "")
+	js := connect(t, natsdtest.Start(t, natsd.Config{}), "")
 	l := open(t, js, eventlog.Config{})
 	w := writer(t, l, "ann")
 	oldest, head, err := l.Ends(testContext(t))
@@ -182,7 +184,7 @@ func TestReplayPages(t *testing.T) {
 // sequences that begin again; nothing of it may be taken for known.
 func TestReplayAfterTheStreamWasMadeAnew(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t, "", "127.0.0.1:0"), "")
+	js := connect(t, natsdtest.Start(t, natsd.Config{}), "")
 	l := open(t, js, eventlog.Config{})
 	w := writer(t, l, "ann")
 	mustAppend(t, w, arrived("ann", 1, 30)...)
@@ -217,7 +219,7 @@ func TestReplayAfterTheStreamWasMadeAnew(t *testing.T) {
 // the reading.
 func TestForeignMessages(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t, "", "127.0.0.1:0"), "")
+	js := connect(t, natsdtest.Start(t, natsd.Config{}), "")
 	l := open(t, js, eventlog.Config{})
 	mustAppend(t, writer(t, l, "ann"), arrived("ann", 1, 1)...)
 	if _, err := js.Publish(testContext(t), event.Subject("bob", event.TypeMessageCreated), []byte("hello")); err != nil {

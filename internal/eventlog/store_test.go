@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 // TestPartOfABatchIsStored: a server that died while it committed a batch may
@@ -18,20 +17,7 @@ func TestPartOfABatchIsStored(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s, err := natsd.Start(ctx, natsd.Config{DataDir: t.TempDir(), Addr: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Shutdown(context.Background()) }()
-	conn, err := s.Connect(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := natsdtest.JetStream(t, natsdtest.Start(t, natsd.Config{}))
 	l, err := Open(ctx, js, Config{})
 	if err != nil {
 		t.Fatal(err)

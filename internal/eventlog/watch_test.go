@@ -14,6 +14,8 @@ import (
 
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 func watch(t testing.TB, l *eventlog.Log, f eventlog.Filter, after eventlog.Cursor) *eventlog.Subscription {
@@ -220,7 +222,7 @@ func TestSlowWatcher(t *testing.T) {
 // and none when the last has left.
 func TestOneConsumer(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t, "", "127.0.0.1:0"), "")
+	js := connect(t, natsdtest.Start(t, natsd.Config{}), "")
 	l := open(t, js, eventlog.Config{})
 	w := writer(t, l, "ann")
 	for round := range 2 {
@@ -287,7 +289,7 @@ func TestCloseEndsWatchers(t *testing.T) {
 // under way, which the server then does not send again.
 func TestWatchSurvivesLostMessages(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "", "127.0.0.1:0")
+	s := natsdtest.Start(t, natsd.Config{})
 	p := newProxy(t, s.Addr())
 	watched := open(t, connect(t, s, p.addr()), eventlog.Config{})
 	w := writer(t, open(t, connect(t, s, ""), eventlog.Config{}), "ann")
@@ -309,14 +311,14 @@ func TestWatchSurvivesLostMessages(t *testing.T) {
 func TestWatchSurvivesServerRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := startServer(t, dir, "127.0.0.1:0")
+	s := natsdtest.Start(t, natsd.Config{DataDir: dir})
 	l := open(t, connect(t, s, ""), eventlog.Config{})
 	w := writer(t, l, "ann")
 	sub := watch(t, l, eventlog.Filter{}, eventlog.Cursor{})
 	mustAppend(t, w, arrived("ann", 1, 3)...)
 	wantNumbers(t, sub, 1, 3)
-	stopServer(t, s)
-	startServer(t, dir, s.Addr())
+	natsdtest.Stop(t, s)
+	natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: s.Addr()})
 	mustAppend(t, w, arrived("ann", 4, 3)...)
 	wantNumbers(t, sub, 4, 6)
 }
@@ -324,7 +326,7 @@ func TestWatchSurvivesServerRestart(t *testing.T) {
 // TestWatchEndsWithTheStream: a stream made anew under the log is another log.
 func TestWatchEndsWithTheStream(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t, "", "127.0.0.1:0"), "")
+	js := connect(t, natsdtest.Start(t, natsd.Config{}), "")
 	l := open(t, js, eventlog.Config{})
 	mustAppend(t, writer(t, l, "ann"), arrived("ann", 1, 2)...)
 	sub := watch(t, l, eventlog.Filter{}, eventlog.Cursor{})

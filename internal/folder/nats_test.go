@@ -8,8 +8,8 @@ import (
 	"github.com/postern-mail/postern/internal/natsd"
 )
 
-// bucket starts a NATS server of its own and opens the bucket in it.
-func bucket(t *testing.T) jetstream.KeyValue {
+// connect starts a NATS server of its own.
+func connect(t *testing.T) jetstream.JetStream {
 	t.Helper()
 	server, err := natsd.Start(t.Context(), natsd.Config{DataDir: t.TempDir(), Addr: "127.0.0.1:0"})
 	if err != nil {
@@ -25,7 +25,14 @@ func bucket(t *testing.T) jetstream.KeyValue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kv, err := OpenBucket(t.Context(), js, 1)
+	return js
+}
+
+// bucket is like the one of OpenBucket, but in memory: what a test writes need
+// not be synced to a disk that other tests keep busy.
+func bucket(t *testing.T) jetstream.KeyValue {
+	t.Helper()
+	kv, err := connect(t).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: Bucket, Storage: jetstream.MemoryStorage})
 	if err != nil {
 		t.Fatal(err)
 	}

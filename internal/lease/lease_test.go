@@ -11,27 +11,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 const testTTL = 2 * time.Second
 
 func bucket(t *testing.T) (jetstream.KeyValue, *natsd.Server) {
 	t.Helper()
-	server, err := natsd.Start(t.Context(), natsd.Config{DataDir: t.TempDir(), Addr: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
-	conn, err := server.Connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kv, err := OpenBucket(t.Context(), js, testTTL, 1)
+	server := natsdtest.Start(t, natsd.Config{})
+	kv, err := OpenBucket(t.Context(), natsdtest.JetStream(t, server), testTTL, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

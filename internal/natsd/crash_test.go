@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 // Set for a copy of the test binary that is to play a process of its own: the
@@ -89,7 +90,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 		if err != nil {
 			t.Fatalf("round %d: start after the kill: %v", round, err)
 		}
-		info, err := createStream(t, connect(t, srv)).Info(t.Context())
+		info, err := createStream(t, natsdtest.JetStream(t, srv)).Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +98,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 			t.Errorf("round %d: %d acknowledged, but the stream holds %d up to %d",
 				round, acknowledged, info.State.Msgs, info.State.LastSeq)
 		}
-		shutdown(t, srv)
+		natsdtest.Stop(t, srv)
 	}
 	if acknowledged < 600 {
 		t.Errorf("only %d messages were acknowledged in all", acknowledged)
@@ -191,5 +192,5 @@ func TestCheckTellsFailedWrites(t *testing.T) {
 			t.Errorf("Check said %q, which lacks %q", after, want)
 		}
 	}
-	start(t, natsd.Config{DataDir: dir, Addr: loopback})
+	natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: loopback})
 }

@@ -19,42 +19,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 const loopback = "127.0.0.1:0"
-
-func start(t *testing.T, config natsd.Config) *natsd.Server {
-	t.Helper()
-	srv, err := natsd.Start(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { shutdown(t, srv) })
-	return srv
-}
-
-func shutdown(t *testing.T, srv *natsd.Server) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
-		t.Error(err)
-	}
-}
-
-func connect(t *testing.T, srv *natsd.Server) jetstream.JetStream {
-	t.Helper()
-	conn, err := srv.Connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
-}
 
 func createStream(t *testing.T, js jetstream.JetStream) jetstream.Stream {
 	t.Helper()
@@ -70,8 +38,8 @@ func createStream(t *testing.T, js jetstream.JetStream) jetstream.Stream {
 func TestRestartKeepsDataAndCredentials(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
-	first := start(t, natsd.Config{DataDir: dir, Addr: loopback})
-	js := connect(t, first)
+	first := natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: loopback})
+	js := natsdtest.JetStream(t, first)
 	createStream(t, js)
 	for i := range 10 {
 		if _, err := js.Publish(t.Context(), "test.a", fmt.Append(nil, i)); err != nil {
@@ -83,10 +51,10 @@ func TestRestartKeepsDataAndCredentials(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "nats-url"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	shutdown(t, first)
+	natsdtest.Stop(t, first)
 
-	second := start(t, natsd.Config{DataDir: dir, Addr: loopback})
-	info, err := createStream(t, connect(t, second)).Info(t.Context())
+	second := natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: loopback})
+	info, err := createStream(t, natsdtest.JetStream(t, second)).Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +100,7 @@ func parseURL(t *testing.T, text string) *url.URL {
 
 func TestCredentials(t *testing.T) {
 	t.Parallel()
-	srv := start(t, natsd.Config{DataDir: t.TempDir(), Addr: loopback})
+	srv := natsdtest.Start(t, natsd.Config{DataDir: t.TempDir(), Addr: loopback})
 	right := parseURL(t, srv.URL().Reveal())
 	with := func(user *url.Userinfo) string {
 		u := *right
@@ -183,7 +151,7 @@ func TestRefusesRemoteAddresses(t *testing.T) {
 			t.Parallel()
 			srv, err := natsd.Start(t.Context(), natsd.Config{DataDir: t.TempDir(), Addr: c.addr})
 			if err == nil {
-				shutdown(t, srv)
+				natsdtest.Stop(t, srv)
 			}
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one that says %q", err, c.want)
@@ -196,7 +164,7 @@ func TestRefusesRemoteAddresses(t *testing.T) {
 // loopback address stands for theirs where the machine has no network.
 func TestListensOnItsAddressOnly(t *testing.T) {
 	t.Parallel()
-	srv := start(t, natsd.Config{DataDir: t.TempDir(), Addr: "localhost:0"})
+	srv := natsdtest.Start(t, natsd.Config{DataDir: t.TempDir(), Addr: "localhost:0"})
 	host, port, err := net.SplitHostPort(srv.Addr())
 	if err != nil || host != "127.0.0.1" {
 		t.Fatalf("address %q, %v", srv.Addr(), err)
@@ -220,7 +188,7 @@ func TestListensOnItsAddressOnly(t *testing.T) {
 		}
 	}
 
-	open := start(t, natsd.Config{DataDir: t.TempDir(), Addr: "0.0.0.0:0", AllowRemote: true})
+	open := natsdtest.Start(t, natsd.Config{DataDir: t.TempDir(), Addr: "0.0.0.0:0", AllowRemote: true})
 	if host := parseURL(t, open.URL().Reveal()).Hostname(); host != "127.0.0.1" {
 		t.Errorf("the URL of a server on all interfaces names %s", host)
 	}
@@ -248,13 +216,13 @@ func TestPortInUse(t *testing.T) {
 		t.Errorf("error %q does not say what is wrong", err)
 	}
 	// The failed start must leave the directory free.
-	start(t, natsd.Config{DataDir: dir, Addr: loopback})
+	natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: loopback})
 }
 
 func TestDataDirInUse(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	first := start(t, natsd.Config{DataDir: dir, Addr: loopback})
+	first := natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: loopback})
 	_, err := natsd.Start(t.Context(), natsd.Config{DataDir: dir, Addr: loopback})
 	inUse, ok := errors.AsType[*natsd.InUseError](err)
 	if !ok {
@@ -263,8 +231,8 @@ func TestDataDirInUse(t *testing.T) {
 	if inUse.Dir != dir || inUse.PID != os.Getpid() {
 		t.Errorf("got %+v, want directory %s and process %d", inUse, dir, os.Getpid())
 	}
-	shutdown(t, first)
-	start(t, natsd.Config{DataDir: dir, Addr: loopback})
+	natsdtest.Stop(t, first)
+	natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: loopback})
 }
 
 func TestUnusableDataDir(t *testing.T) {
@@ -306,7 +274,7 @@ func TestUnusableDataDir(t *testing.T) {
 			c.prepare(t, dir)
 			srv, err := natsd.Start(t.Context(), natsd.Config{DataDir: dir, Addr: loopback})
 			if err == nil {
-				shutdown(t, srv)
+				natsdtest.Stop(t, srv)
 				t.Fatal("no error")
 			}
 			if !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dir) {
@@ -332,8 +300,8 @@ func write(t *testing.T, name, content string) {
 
 func TestStoreLimit(t *testing.T) {
 	t.Parallel()
-	srv := start(t, natsd.Config{DataDir: t.TempDir(), Addr: loopback, MaxStore: 1 << 20})
-	js := connect(t, srv)
+	srv := natsdtest.Start(t, natsd.Config{DataDir: t.TempDir(), Addr: loopback, MaxStore: 1 << 20})
+	js := natsdtest.JetStream(t, srv)
 	createStream(t, js)
 	payload := make([]byte, 256<<10)
 	var err error
@@ -347,11 +315,11 @@ func TestStoreLimit(t *testing.T) {
 
 func TestCheckAndConnectAfterShutdown(t *testing.T) {
 	t.Parallel()
-	srv := start(t, natsd.Config{DataDir: t.TempDir(), Addr: loopback})
+	srv := natsdtest.Start(t, natsd.Config{DataDir: t.TempDir(), Addr: loopback})
 	if err := srv.Check(); err != nil {
 		t.Errorf("running: %v", err)
 	}
-	shutdown(t, srv)
+	natsdtest.Stop(t, srv)
 	if srv.Check() == nil {
 		t.Error("Check is content with a server that was shut down")
 	}
@@ -370,7 +338,7 @@ func TestPasswordIsNotLogged(t *testing.T) {
 	t.Parallel()
 	var logs syncBuffer
 	logger := slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug - 8}))
-	srv := start(t, natsd.Config{DataDir: t.TempDir(), Addr: loopback, Logger: logger})
+	srv := natsdtest.Start(t, natsd.Config{DataDir: t.TempDir(), Addr: loopback, Logger: logger})
 	password, _ := parseURL(t, srv.URL().Reveal()).User.Password()
 	if conn, err := nats.Connect(srv.URL().Reveal()); err == nil {
 		conn.Close()
@@ -380,8 +348,8 @@ func TestPasswordIsNotLogged(t *testing.T) {
 	if _, err := nats.Connect(u.String(), nats.NoReconnect()); err == nil {
 		t.Error("wrong password accepted")
 	}
-	createStream(t, connect(t, srv))
-	shutdown(t, srv)
+	createStream(t, natsdtest.JetStream(t, srv))
+	natsdtest.Stop(t, srv)
 
 	out := logs.String() + fmt.Sprintf("%v %+v %#v", srv, *srv, srv) + fmt.Sprint(srv.URL())
 	if !strings.Contains(out, "authentication error") || !strings.Contains(out, "Shutdown") {
