@@ -44,7 +44,7 @@ func stream(parts ...any) io.Reader {
 	return io.MultiReader(readers...)
 }
 
-// block repeats s about n bytes long, in pieces that are fast to read.
+// block repeats s count times or a few more, in pieces that are fast to read.
 func block(s string, count int) *repeat {
 	per := max(1, 4096/len(s))
 	return &repeat{s: strings.Repeat(s, per), n: (count + per - 1) / per}

@@ -8,26 +8,21 @@ import (
 	"testing"
 )
 
-// repeat reads s n times without holding it.
-func repeat(s string, n int) io.Reader { return &repeater{s: s, n: n} }
+// repeat reads s n times without holding it all.
+func repeat(s string, n int) io.Reader {
+	block := strings.Repeat(s, 1+min(n, 4096/len(s)))
+	return io.LimitReader(&repeater{block: block}, int64(n*len(s)))
+}
 
+// repeater repeats a block without end.
 type repeater struct {
-	s    string
-	n, i int
+	block string
+	i     int
 }
 
 func (r *repeater) Read(p []byte) (int, error) {
-	n := 0
-	for n < len(p) && r.n > 0 {
-		c := copy(p[n:], r.s[r.i:])
-		n += c
-		if r.i += c; r.i == len(r.s) {
-			r.i, r.n = 0, r.n-1
-		}
-	}
-	if n == 0 {
-		return 0, io.EOF
-	}
+	n := copy(p, r.block[r.i:])
+	r.i = (r.i + n) % len(r.block)
 	return n, nil
 }
 
