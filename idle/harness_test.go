@@ -18,6 +18,7 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -39,24 +40,8 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	server, err := natsd.Start(t.Context(), natsd.Config{DataDir: t.TempDir(), Addr: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	conn, err := server.Connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
 	w := &world{t: t, poll: 200 * time.Millisecond}
-	if w.js, err = jetstream.New(conn); err != nil {
-		t.Fatal(err)
-	}
+	w.js = natsdtest.JetStream(t, natsdtest.Start(t, natsd.Config{}))
 	box, err := secret.OpenFile(t.TempDir() + "/secret.key")
 	if err != nil {
 		t.Fatal(err)
