@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/dovecottest"
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 // toDovecot lets a process reach the tests' mail server.
@@ -336,15 +336,7 @@ func TestServeRefusesWhatIsTaken(t *testing.T) {
 
 func TestServeExternalNATS(t *testing.T) {
 	t.Parallel()
-	server, err := natsd.Start(t.Context(), natsd.Config{DataDir: t.TempDir(), Addr: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	server := natsdtest.Start(t, natsd.Config{})
 	url := server.URL().Reveal()
 	serve := func(dir, url string) []string {
 		return []string{"serve", "--http=127.0.0.1:0", "--grpc=127.0.0.1:0", "--log-level=debug", "--data-dir", dir, "--nats-url", url}

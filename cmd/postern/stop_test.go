@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
 func TestServeSecondSignalEndsAtOnce(t *testing.T) {
@@ -67,31 +68,16 @@ func TestBoundedStop(t *testing.T) {
 func TestServeOutlivesNATS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	start := func(addr string) *natsd.Server {
-		t.Helper()
-		server, err := natsd.Start(t.Context(), natsd.Config{DataDir: dir, Addr: addr})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return server
-	}
-	shutdown := func(server *natsd.Server) {
-		t.Helper()
-		if err := server.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}
-	server := start("127.0.0.1:0")
+	server := natsdtest.Start(t, natsd.Config{DataDir: dir})
 	p := launch(t, nil, "serve", "--http=127.0.0.1:0", "--grpc=127.0.0.1:0", "--data-dir", t.TempDir(), "--nats-url", server.URL().Reveal())
 	ready := func() bool {
 		_, err := p.client().call(t.Context(), http.MethodGet, "/readyz", nil)
 		return err == nil
 	}
 	await(t, "readiness", ready)
-	shutdown(server)
+	natsdtest.Stop(t, server)
 	await(t, "the loss of NATS to be noticed", func() bool { return !ready() })
-	server = start(server.Addr())
+	natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: server.Addr()})
 	await(t, "readiness after NATS has come back", ready)
 	p.stop(t)
-	shutdown(server)
 }
