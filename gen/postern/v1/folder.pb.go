@@ -10,7 +10,6 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -246,9 +245,7 @@ type Folder struct {
 	// decide what to show.
 	Subscribed bool `protobuf:"varint,11,opt,name=subscribed,proto3" json:"subscribed,omitempty"`
 	// How changes in it are noticed.
-	WatchMode Folder_WatchMode `protobuf:"varint,12,opt,name=watch_mode,json=watchMode,proto3,enum=postern.v1.Folder_WatchMode" json:"watch_mode,omitempty"`
-	// When it was last found to be in step with the event log.
-	LastSyncTime  *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=last_sync_time,json=lastSyncTime,proto3" json:"last_sync_time,omitempty"`
+	WatchMode     Folder_WatchMode `protobuf:"varint,12,opt,name=watch_mode,json=watchMode,proto3,enum=postern.v1.Folder_WatchMode" json:"watch_mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -367,19 +364,12 @@ func (x *Folder) GetWatchMode() Folder_WatchMode {
 	return Folder_WATCH_MODE_UNSPECIFIED
 }
 
-func (x *Folder) GetLastSyncTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.LastSyncTime
-	}
-	return nil
-}
-
 var File_postern_v1_folder_proto protoreflect.FileDescriptor
 
 const file_postern_v1_folder_proto_rawDesc = "" +
 	"\n" +
 	"\x17postern/v1/folder.proto\x12\n" +
-	"postern.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\a\n" +
+	"postern.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xd9\x06\n" +
 	"\x06Folder\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\x18\n" +
 	"\x04path\x18\x02 \x03(\tB\x04\xe2A\x01\x03R\x04path\x121\n" +
@@ -399,8 +389,7 @@ const file_postern_v1_folder_proto_rawDesc = "" +
 	"subscribed\x18\v \x01(\bB\x04\xe2A\x01\x03R\n" +
 	"subscribed\x12A\n" +
 	"\n" +
-	"watch_mode\x18\f \x01(\x0e2\x1c.postern.v1.Folder.WatchModeB\x04\xe2A\x01\x03R\twatchMode\x12F\n" +
-	"\x0elast_sync_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\flastSyncTime\"u\n" +
+	"watch_mode\x18\f \x01(\x0e2\x1c.postern.v1.Folder.WatchModeB\x04\xe2A\x01\x03R\twatchMode\"u\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05INBOX\x10\x01\x12\b\n" +
@@ -441,22 +430,20 @@ func file_postern_v1_folder_proto_rawDescGZIP() []byte {
 var file_postern_v1_folder_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_postern_v1_folder_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_postern_v1_folder_proto_goTypes = []any{
-	(Folder_Role)(0),              // 0: postern.v1.Folder.Role
-	(Folder_RoleSource)(0),        // 1: postern.v1.Folder.RoleSource
-	(Folder_WatchMode)(0),         // 2: postern.v1.Folder.WatchMode
-	(*Folder)(nil),                // 3: postern.v1.Folder
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(Folder_Role)(0),       // 0: postern.v1.Folder.Role
+	(Folder_RoleSource)(0), // 1: postern.v1.Folder.RoleSource
+	(Folder_WatchMode)(0),  // 2: postern.v1.Folder.WatchMode
+	(*Folder)(nil),         // 3: postern.v1.Folder
 }
 var file_postern_v1_folder_proto_depIdxs = []int32{
 	0, // 0: postern.v1.Folder.role:type_name -> postern.v1.Folder.Role
 	1, // 1: postern.v1.Folder.role_source:type_name -> postern.v1.Folder.RoleSource
 	2, // 2: postern.v1.Folder.watch_mode:type_name -> postern.v1.Folder.WatchMode
-	4, // 3: postern.v1.Folder.last_sync_time:type_name -> google.protobuf.Timestamp
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_folder_proto_init() }
