@@ -194,13 +194,12 @@ func (f *fetching) read(r imapwire.Response) (claimed bool, err error) {
 		return false, nil
 	}
 	m := &FetchMessage{}
-	data, err := f.c.dec.Fetch(r, func(data *imapwire.FetchData, s *BodySection) error {
-		return f.section(m, data, s)
+	err = f.c.dec.FetchInto(&m.FetchData, r, func(_ *imapwire.FetchData, s *BodySection) error {
+		return f.section(m, s)
 	})
 	if err != nil {
 		return true, err
 	}
-	m.FetchData = *data
 	if !f.asked(m) {
 		f.c.updates.Flags = true
 		return true, nil
@@ -249,7 +248,7 @@ func (f *fetching) vanished() error {
 }
 
 // section takes a section in.
-func (f *fetching) section(m *FetchMessage, data *imapwire.FetchData, s *BodySection) error {
+func (f *fetching) section(m *FetchMessage, s *BodySection) error {
 	if s.Literal != nil && s.Literal.Size() > int64(len("\r\n")) {
 		f.solid = m // an empty header says nothing
 	}
@@ -257,7 +256,6 @@ func (f *fetching) section(m *FetchMessage, data *imapwire.FetchData, s *BodySec
 		return f.abandon(s)
 	}
 	if f.opts.Body != nil {
-		m.FetchData = *data
 		err := f.opts.Body(m, s)
 		if broken := f.c.dec.Err(); broken != nil {
 			return broken // which is why Body failed, whatever it made of that

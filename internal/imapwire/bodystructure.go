@@ -308,7 +308,7 @@ func (d *Decoder) params() (map[string]string, error) {
 			return err
 		}
 		if !hasName {
-			name, hasName = intern([]byte(strings.ToLower(validText(s)))), true
+			name, hasName = strings.ToLower(validText(s)), true
 			return nil
 		}
 		if params == nil {

@@ -20,6 +20,7 @@ const (
 type buffer struct {
 	window  [windowSize]byte
 	scratch []byte // a token that spans two windows
+	recent  recent
 }
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}

@@ -4,7 +4,6 @@ import (
 	"io"
 	"math"
 	"strconv"
-	"strings"
 )
 
 // Decoder reads the responses of an IMAP server. It is not safe for concurrent
@@ -90,11 +89,14 @@ func (d *Decoder) next() (byte, error) {
 		return 0, errLiteralOpen
 	}
 	for {
-		c, err := d.peek()
-		if err != nil || (c != ' ' && c != '\t') {
-			return c, err
+		for ; d.r < d.w; d.r++ {
+			if c := d.buf.window[d.r]; c != ' ' && c != '\t' {
+				return c, nil
+			}
 		}
-		d.r++
+		if err := d.fill(); err != nil {
+			return 0, err
+		}
 	}
 }
 
@@ -164,6 +166,11 @@ func (d *Decoder) atomBytes() ([]byte, error) {
 	if _, err := d.next(); err != nil {
 		return nil, err
 	}
+	return d.atomHere()
+}
+
+// atomHere reads the atom at which the Decoder stands.
+func (d *Decoder) atomHere() ([]byte, error) {
 	b, err := d.span(&inAtom)
 	if err == nil && len(b) == 0 {
 		err = d.syntaxError("an atom")
@@ -174,26 +181,54 @@ func (d *Decoder) atomBytes() ([]byte, error) {
 // Atom reads an atom.
 func (d *Decoder) Atom() (string, error) {
 	b, err := d.atomBytes()
-	return intern(b), err
+	return d.string(b), err
 }
 
 // AString reads an atom, a quoted string or a literal.
 func (d *Decoder) AString() (string, error) {
 	b, _, err := d.stringBytes()
-	return intern(b), err
+	return d.string(b), err
 }
 
 // NString reads a string that may be NIL, which it returns as ok = false. An
 // atom in its place is taken for the string that the server forgot to quote.
 func (d *Decoder) NString() (s string, ok bool, err error) {
+	c, err := d.next()
+	switch {
+	case err != nil:
+		return "", false, err
+	case c == 'N' && d.takeNIL():
+		return "", false, nil
+	}
 	b, isAtom, err := d.stringBytes()
 	if err != nil || isAtom && isNIL(b) {
 		return "", false, err
 	}
-	return intern(b), true, nil
+	return d.string(b), true, nil
 }
 
-func isNIL(b []byte) bool { return len(b) == 3 && strings.EqualFold(string(b), "NIL") }
+// string returns what was read as a string that stays.
+func (d *Decoder) string(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	return d.buf.recent.string(b)
+}
+
+// takeNIL consumes the NIL at which the Decoder stands, if it is one and in the
+// window as a whole. It is a short cut for the most frequent of all values.
+func (d *Decoder) takeNIL() bool {
+	b := d.buf.window[d.r:d.w]
+	if len(b) < 4 || b[1] != 'I' || b[2] != 'L' || inAtom[b[3]] {
+		return false
+	}
+	d.r += 3
+	return true
+}
+
+func isNIL(b []byte) bool {
+	return len(b) == 3 && b[0]|0x20 == 'n' && b[1]|0x20 == 'i' && b[2]|0x20 == 'l'
+}
 
 // stringBytes reads a string in any of its forms. The bytes are valid until the
 // next read.
@@ -216,7 +251,7 @@ func (d *Decoder) stringBytes() (b []byte, isAtom bool, err error) {
 			return b, false, err
 		}
 	}
-	b, err = d.atomBytes()
+	b, err = d.atomHere()
 	if err == nil && !isNIL(b) {
 		d.doubt.bare = true
 	}

@@ -1,9 +1,8 @@
 package imapwire
 
 import (
-	"net/mail"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -23,18 +22,29 @@ func (d *Decoder) envelope() (*imap.Envelope, error) {
 	if err := d.openList(); err != nil {
 		return nil, err
 	}
-	e := new(imap.Envelope)
+	r := envelopeReader{d: d, e: new(imap.Envelope)}
 	for i := 0; ; i++ {
 		if closed, err := d.closeList(); err != nil || closed {
-			return e, err
+			return r.e, err
 		}
-		if err := d.envelopeField(e, i); err != nil {
+		if err := r.field(i); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (d *Decoder) envelopeField(e *imap.Envelope, i int) (err error) {
+// envelopeReader reads one ENVELOPE.
+type envelopeReader struct {
+	d *Decoder
+	e *imap.Envelope
+	// raw and name are the name decoded last, before and after. Where the header
+	// has no Sender and no Reply-To, servers repeat From in their place, which is
+	// nearly always (RFC 9051 section 7.5.2).
+	raw, name string
+}
+
+func (r *envelopeReader) field(i int) (err error) {
+	d, e := r.d, r.e
 	var s string
 	switch i {
 	case 0:
@@ -44,17 +54,17 @@ func (d *Decoder) envelopeField(e *imap.Envelope, i int) (err error) {
 		s, err = d.field()
 		e.Subject = d.decodeText(s)
 	case 2:
-		e.From, err = d.addresses()
+		e.From, err = r.addresses()
 	case 3:
-		e.Sender, err = d.addresses()
+		e.Sender, err = r.addresses()
 	case 4:
-		e.ReplyTo, err = d.addresses()
+		e.ReplyTo, err = r.addresses()
 	case 5:
-		e.To, err = d.addresses()
+		e.To, err = r.addresses()
 	case 6:
-		e.Cc, err = d.addresses()
+		e.Cc, err = r.addresses()
 	case 7:
-		e.Bcc, err = d.addresses()
+		e.Bcc, err = r.addresses()
 	case 8:
 		s, err = d.field()
 		e.InReplyTo = messageIDs(s)
@@ -93,7 +103,8 @@ func (d *Decoder) field() (string, error) {
 
 // addresses reads a list of addresses, NIL or "". A single address that lacks
 // the list around it is accepted.
-func (d *Decoder) addresses() ([]imap.Address, error) {
+func (r *envelopeReader) addresses() ([]imap.Address, error) {
+	d := r.d
 	c, err := d.next()
 	if err != nil {
 		return nil, err
@@ -108,10 +119,11 @@ func (d *Decoder) addresses() ([]imap.Address, error) {
 		return nil, err
 	}
 	if c != '(' && c != ')' {
-		a, err := d.addressFields()
+		a, err := r.address()
 		return []imap.Address{a}, err
 	}
-	var list []imap.Address
+	var few [4]imap.Address
+	list := few[:0]
 	err = d.members(func() error {
 		if c, err := d.next(); err != nil || c != '(' {
 			if err != nil {
@@ -122,15 +134,19 @@ func (d *Decoder) addresses() ([]imap.Address, error) {
 		if err := d.openList(); err != nil {
 			return err
 		}
-		a, err := d.addressFields()
+		a, err := r.address()
 		list = append(list, a)
 		return err
 	})
-	return list, err
+	if slices.Equal(list, r.e.From) { // Sender and Reply-To, and nothing at all
+		return r.e.From, err
+	}
+	return append([]imap.Address(nil), list...), err
 }
 
-// addressFields reads the members of an address: name, route, mailbox, host.
-func (d *Decoder) addressFields() (a imap.Address, err error) {
+// address reads the members of an address: name, route, mailbox, host.
+func (r *envelopeReader) address() (a imap.Address, err error) {
+	d := r.d
 	for i := 0; ; i++ {
 		if closed, err := d.closeList(); err != nil || closed {
 			return a, err
@@ -141,7 +157,10 @@ func (d *Decoder) addressFields() (a imap.Address, err error) {
 		}
 		switch i {
 		case 0:
-			a.Name = d.decodeText(s)
+			if s != r.raw {
+				r.raw, r.name = s, d.decodeText(s)
+			}
+			a.Name = r.name
 		case 2:
 			a.Mailbox = validText(s)
 		case 3:
@@ -150,34 +169,6 @@ func (d *Decoder) addressFields() (a imap.Address, err error) {
 			return a, d.syntaxError("the end of the address")
 		}
 	}
-}
-
-// parseDate reads a Date header; a broken one is the zero time.
-func parseDate(s string) time.Time {
-	if s == "" {
-		return time.Time{}
-	}
-	// Nearly all dates are of this form, and ParseDate tries many others first.
-	if t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", s); err == nil {
-		return t
-	}
-	if t, err := mail.ParseDate(s); err == nil {
-		return t
-	}
-	s = strings.Join(strings.Fields(s), " ")
-	for _, layout := range [...]string{
-		"Mon, 2 Jan 2006 15:04:05",       // without a zone
-		"2 Jan 2006 15:04:05",            // nor a weekday
-		"Mon, 2 Jan 2006 15:04:05 -0700", // with spaces that ParseDate minds
-		"Mon Jan 2 15:04:05 2006",        // asctime
-		"Mon Jan 2 15:04:05 MST 2006",    // date(1)
-		time.RFC3339,
-	} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t
-		}
-	}
-	return time.Time{}
 }
 
 // messageIDs returns the message ids of a header, without angle brackets. If
@@ -194,7 +185,10 @@ func messageIDs(s string) []string {
 		if !ok {
 			break
 		}
-		if id = strings.Join(strings.Fields(id), ""); id != "" {
+		if strings.ContainsAny(id, " \t\r\n") {
+			id = strings.Join(strings.Fields(id), "")
+		}
+		if id != "" {
 			ids = append(ids, id)
 		}
 		rest = after

@@ -2,7 +2,6 @@ package imapwire
 
 import (
 	"math"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -77,22 +76,27 @@ func (f *FetchData) IsBroken(name string) bool {
 // after it are read. Only if there is no list of items at all, or the stream
 // ends, or body fails, Fetch returns an error.
 func (d *Decoder) Fetch(resp Response, body func(*FetchData, *BodySection) error) (*FetchData, error) {
-	f := fetchReader{d: d, body: body}
-	if resp.Name == "UIDFETCH" {
-		f.data.UID = imap.UID(resp.Num)
-	} else {
-		f.data.SeqNum = resp.Num
-	}
-	if err := d.openList(); err != nil {
+	data := new(FetchData)
+	if err := d.FetchInto(data, resp, body); err != nil {
 		return nil, err
 	}
+	return data, nil
+}
+
+// FetchInto is Fetch into data, which must be zero.
+func (d *Decoder) FetchInto(data *FetchData, resp Response, body func(*FetchData, *BodySection) error) error {
+	f := fetchReader{d: d, data: data, body: body}
+	if resp.Name == "UIDFETCH" {
+		data.UID = imap.UID(resp.Num)
+	} else {
+		data.SeqNum = resp.Num
+	}
+	if err := d.openList(); err != nil {
+		return err
+	}
 	for {
-		done, err := f.item()
-		if err != nil {
-			return nil, err
-		}
-		if done {
-			return &f.data, nil
+		if done, err := f.item(); err != nil || done {
+			return err
 		}
 	}
 }
@@ -102,7 +106,7 @@ type fetchReader struct {
 	d       *Decoder
 	body    func(*FetchData, *BodySection) error
 	bodyErr error
-	data    FetchData
+	data    *FetchData
 }
 
 // item reads an item. It reports true after the last one, or when the rest of
@@ -118,7 +122,7 @@ func (f *fetchReader) item() (done bool, err error) {
 	if err != nil {
 		return f.broken("", err, base)
 	}
-	name := upper(b)
+	name := d.upper(b)
 	if name == "" { // a stray string or list
 		return f.broken("", d.syntaxError("an item"), base)
 	}
@@ -181,7 +185,7 @@ func (f *fetchReader) skipBroken(base int) error {
 
 // value reads an item's value.
 func (f *fetchReader) value(name string) (err error) {
-	d, m := f.d, &f.data
+	d, m := f.d, f.data
 	c, err := d.next()
 	if err != nil {
 		return err
@@ -222,7 +226,7 @@ func (f *fetchReader) value(name string) (err error) {
 
 // identity reads an item that says what a message is, by RFC 8474 or Gmail.
 func (f *fetchReader) identity(name string) (err error) {
-	d, m := f.d, &f.data
+	d, m := f.d, f.data
 	switch name {
 	case "EMAILID":
 		m.EmailID, err = d.objectID()
@@ -289,19 +293,6 @@ func (d *Decoder) modSeq() (n uint64, err error) {
 		return 0, err
 	}
 	return n, d.skipMembers()
-}
-
-// dateTime reads a date-time (RFC 9051 section 9); NIL is the zero time.
-func (d *Decoder) dateTime() (time.Time, error) {
-	s, ok, err := d.NString()
-	if err != nil || !ok {
-		return time.Time{}, err
-	}
-	t, err := time.Parse("2-Jan-2006 15:04:05 -0700", strings.TrimSpace(s))
-	if err != nil {
-		return time.Time{}, &SyntaxError{Response: d.name, Want: "a date-time", Got: "another string"}
-	}
-	return t, nil
 }
 
 func (d *Decoder) preview() (*string, error) {

@@ -23,29 +23,36 @@ func (d *Decoder) flagList() ([]imap.Flag, error) {
 		}
 		b, _, err := d.stringBytes()
 		if err == nil && len(b) > 0 {
-			flags = append(flags, canonicalFlag(b))
+			flags = append(flags, d.flag(b))
 		}
 		return err
 	})
 	return flags, err
 }
 
-// canonicalFlag spells system flags as go-imap does; flags do not depend on case
+func (d *Decoder) flag(b []byte) imap.Flag {
+	if f, ok := knownFlag(b); ok {
+		return f
+	}
+	return imap.Flag(validText(d.string(b)))
+}
+
+// knownFlag spells system flags as go-imap does; flags do not depend on case
 // (RFC 9051 section 2.3.2).
-func canonicalFlag(b []byte) imap.Flag {
+func knownFlag(b []byte) (f imap.Flag, ok bool) {
 	for _, f := range [...]imap.Flag{
 		imap.FlagSeen, imap.FlagAnswered, imap.FlagFlagged, imap.FlagDeleted, imap.FlagDraft,
 		imap.FlagForwarded, imap.FlagMDNSent, imap.FlagJunk, imap.FlagNotJunk, imap.FlagPhishing, imap.FlagImportant,
 	} {
 		if len(f) == len(b) && strings.EqualFold(string(f), string(b)) {
-			return f
+			return f, true
 		}
 	}
-	return imap.Flag(validText(intern(b)))
+	return "", false
 }
 
-// canonicalAttr spells known mailbox attributes as go-imap does.
-func canonicalAttr(b []byte) imap.MailboxAttr {
+// attr spells known mailbox attributes as go-imap does.
+func (d *Decoder) attr(b []byte) imap.MailboxAttr {
 	for _, a := range [...]imap.MailboxAttr{
 		imap.MailboxAttrNonExistent, imap.MailboxAttrNoInferiors, imap.MailboxAttrNoSelect,
 		imap.MailboxAttrHasChildren, imap.MailboxAttrHasNoChildren, imap.MailboxAttrMarked,
@@ -57,5 +64,5 @@ func canonicalAttr(b []byte) imap.MailboxAttr {
 			return a
 		}
 	}
-	return imap.MailboxAttr(validText(intern(b)))
+	return imap.MailboxAttr(validText(d.string(b)))
 }

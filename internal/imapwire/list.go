@@ -22,7 +22,7 @@ func (d *Decoder) List() (*ListData, error) {
 	err := d.ReadNList(func() error {
 		b, _, err := d.stringBytes()
 		if err == nil && len(b) > 0 {
-			data.Attrs = append(data.Attrs, canonicalAttr(b))
+			data.Attrs = append(data.Attrs, d.attr(b))
 		}
 		return err
 	})

@@ -139,18 +139,18 @@ func (d *Decoder) responseName() (string, error) {
 	if len(b) == 0 {
 		return "", d.syntaxError("the name of a response")
 	}
-	d.name = upper(b)
+	d.name = d.upper(b)
 	return d.name, nil
 }
 
-// upper returns b in upper case, without an allocation for common names.
-func upper(b []byte) string {
+// upper returns b in upper case.
+func (d *Decoder) upper(b []byte) string {
 	for _, c := range b {
 		if 'a' <= c && c <= 'z' {
 			return strings.ToUpper(string(b))
 		}
 	}
-	return intern(b)
+	return d.string(b)
 }
 
 func (d *Decoder) status(typ imap.StatusResponseType) (*Status, error) {

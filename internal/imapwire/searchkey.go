@@ -242,7 +242,7 @@ func (k *keyWriter) header(h imap.SearchCriteriaHeaderField) {
 // as keywords.
 func (k *keyWriter) flags(flags []imap.Flag, prefix, keyword string) {
 	for _, f := range flags {
-		switch canonicalFlag([]byte(f)) {
+		switch known, _ := knownFlag([]byte(f)); known {
 		case imap.FlagSeen, imap.FlagAnswered, imap.FlagFlagged, imap.FlagDeleted, imap.FlagDraft:
 			k.key(prefix).raw(strings.ToUpper(string(f[1:])))
 		default:

@@ -91,7 +91,7 @@ func (f *fetchReader) contents(s *BodySection) (err error) {
 	if s.Literal, err = f.d.NStringReader(); err != nil {
 		return err
 	}
-	if f.bodyErr = f.body(&f.data, s); f.bodyErr != nil {
+	if f.bodyErr = f.body(f.data, s); f.bodyErr != nil {
 		return f.bodyErr
 	}
 	return f.d.drainLiteral()

@@ -73,7 +73,9 @@ type wordDecoder struct {
 	hint    string
 	out     strings.Builder
 	found   defects
-	pending *word
+	pending word
+	// open says that there is a pending word.
+	open bool
 	// noEnd says that there is no "?=" in what remains, or else it would be
 	// searched for again for each of many beginnings.
 	noEnd bool
@@ -93,7 +95,7 @@ func (d *wordDecoder) decode(s string) {
 		}
 		between := s[:start]
 		// RFC 2047 section 6.2: blanks between two words are not shown.
-		if d.pending == nil || strings.Trim(between, " \t") != "" {
+		if !d.open || strings.Trim(between, " \t") != "" {
 			d.text(between)
 			if between != "" && !endsInBlank(between) && !strings.HasSuffix(between, "(") && !strings.HasSuffix(between, "\"") {
 				d.found.add(DefectEncodedWord)
@@ -109,7 +111,7 @@ func (d *wordDecoder) decode(s string) {
 func endsInBlank(s string) bool { return s[len(s)-1] == ' ' || s[len(s)-1] == '\t' }
 
 func (d *wordDecoder) push(w word) {
-	if d.pending != nil && strings.EqualFold(d.pending.charset, w.charset) {
+	if d.open && strings.EqualFold(d.pending.charset, w.charset) {
 		if charset.Canonical(w.charset) == "iso-2022-jp" {
 			// Each word starts in ASCII (RFC 1468), even if the last one
 			// forgot to return to it.
@@ -119,17 +121,17 @@ func (d *wordDecoder) push(w word) {
 		return
 	}
 	d.flush()
-	d.pending = &w
+	d.pending, d.open = w, true
 }
 
 func (d *wordDecoder) flush() {
-	if d.pending == nil {
+	if !d.open {
 		return
 	}
 	text, o := charset.Decode(d.pending.bytes, d.pending.charset, d.hint)
 	d.found.addCharset(o)
 	d.out.WriteString(text)
-	d.pending = nil
+	d.pending, d.open = word{}, false
 }
 
 // text adds what is not in an encoded word.

@@ -43,6 +43,9 @@ func Canonical(label string) string {
 // lookup finds the charset that label means. A label that is empty or says
 // nothing gives the zero entry and true; one that nobody has heard of, false.
 func lookup(label string) (entry, bool) {
+	if strings.EqualFold(label, nameUTF8) { // most mail, without further ado
+		return entry{name: nameUTF8}, true
+	}
 	label = normalise(label)
 	if sayNothing[label] {
 		return entry{}, true
