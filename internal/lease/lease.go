@@ -65,35 +65,37 @@ func Hold(ctx context.Context, config Config, fn func(context.Context) error) er
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	for {
-		revision, err := config.take(ctx)
-		if err != nil {
-			return nil // only ctx ends the wait
+	for ctx.Err() == nil {
+		revision, taken := config.take(ctx)
+		if !taken {
+			break
 		}
 		config.Logger.Info("took the lease", "lease", config.Name)
 		lost, err := config.holdTaken(ctx, revision, fn)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if !lost {
+		switch {
+		case ctx.Err() != nil: // what fn says to that is no failure
+		case lost:
+			config.Logger.Warn("lost the lease", "lease", config.Name)
+		default:
 			return err
 		}
-		config.Logger.Warn("lost the lease", "lease", config.Name)
 	}
+	return nil
 }
 
 // renewals is how often a lease is renewed in the time it lasts.
 const renewals = 4
 
-// take creates the key as soon as there is none.
-func (c Config) take(ctx context.Context) (revision uint64, err error) {
+// take creates the key as soon as there is none. Only the context's end keeps
+// it from doing so.
+func (c Config) take(ctx context.Context) (revision uint64, taken bool) {
 	ticker := time.NewTicker(c.TTL / renewals)
 	defer ticker.Stop()
 	waiting := false
 	for {
-		revision, err = c.KV.Create(ctx, c.Name, []byte(c.Node))
+		revision, err := c.KV.Create(ctx, c.Name, []byte(c.Node))
 		if err == nil {
-			return revision, nil
+			return revision, true
 		}
 		if !waiting && ctx.Err() == nil {
 			waiting = true
@@ -101,7 +103,7 @@ func (c Config) take(ctx context.Context) (revision uint64, err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return 0, false
 		case <-ticker.C:
 		}
 	}

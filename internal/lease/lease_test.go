@@ -60,7 +60,12 @@ func TestOneHolderAtATime(t *testing.T) {
 			turns <- node
 			return nil
 		})
-		t.Cleanup(func() { cancel(); <-end })
+		t.Cleanup(func() {
+			cancel()
+			if err := <-end; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	seen := map[string]bool{}
 	for range 4 {
@@ -131,5 +136,7 @@ func TestHolderWithoutNATSGivesUpInTime(t *testing.T) {
 	}
 	receive(t, "the loss", lost)
 	cancel()
-	receive(t, "the end", end)
+	if err := receive(t, "the end", end); err != nil {
+		t.Error(err)
+	}
 }
