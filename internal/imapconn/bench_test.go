@@ -26,8 +26,8 @@ func BenchmarkRatioIdleMemory(b *testing.B) {
 	const n = 500
 	_, secure := benchServer(b)
 	for b.Loop() {
-		bare, bareRSS := perConn(b, n, func(ctx context.Context, wg *sync.WaitGroup) { idleBare(b, ctx, wg, secure) })
-		ours, oursRSS := perConn(b, n, func(ctx context.Context, wg *sync.WaitGroup) { idleOurs(b, ctx, wg, secure) })
+		bare, bareRSS := perConn(b, n, func(ctx context.Context, wg *sync.WaitGroup) { idleBare(ctx, b, wg, secure) })
+		ours, oursRSS := perConn(b, n, func(ctx context.Context, wg *sync.WaitGroup) { idleOurs(ctx, b, wg, secure) })
 		b.ReportMetric(bare, "bare-heap+stack-B")
 		b.ReportMetric(ours, "ours-heap+stack-B")
 		b.ReportMetric(ours/bare, "ratio")
@@ -64,7 +64,7 @@ func memory() (inUse, rss uint64) {
 	return m.HeapAlloc + m.StackInuse, resident * uint64(os.Getpagesize())
 }
 
-func idleBare(b *testing.B, ctx context.Context, wg *sync.WaitGroup, cfg Config) {
+func idleBare(ctx context.Context, b *testing.B, wg *sync.WaitGroup, cfg Config) {
 	conn, err := tls.Dial("tcp", cfg.Address(), cfg.TLS)
 	if err != nil {
 		b.Fatal(err)
@@ -80,7 +80,7 @@ func idleBare(b *testing.B, ctx context.Context, wg *sync.WaitGroup, cfg Config)
 	})
 }
 
-func idleOurs(b *testing.B, ctx context.Context, wg *sync.WaitGroup, cfg Config) {
+func idleOurs(ctx context.Context, b *testing.B, wg *sync.WaitGroup, cfg Config) {
 	c, err := Dial(ctx, cfg)
 	if err != nil {
 		b.Fatal(err)
@@ -190,8 +190,8 @@ func (raw *rawConn) command(text string) {
 // BenchmarkRatioDownload compares the streaming of a body of 100 MiB with
 // reading as many bytes from a socket.
 func BenchmarkRatioDownload(b *testing.B) {
-	clear, secure := benchServer(b)
-	for name, cfg := range map[string]Config{"plain": clear, "TLS": secure} {
+	inClear, secure := benchServer(b)
+	for name, cfg := range map[string]Config{"plain": inClear, "TLS": secure} {
 		b.Run(name, func(b *testing.B) {
 			c := dialConfig(b, cfg)
 			selectInbox(b, c)

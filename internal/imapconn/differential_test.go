@@ -99,9 +99,9 @@ func TestDifferential(t *testing.T) {
 	if n := int(ours.NumMessages()); n < 40 || n != len(sampleMail()) {
 		t.Fatalf("%d messages", n)
 	}
-	t.Run("messages", func(t *testing.T) { compareMessages(t, ours, theirs) })
-	t.Run("folders", func(t *testing.T) { compareFolders(t, ours, theirs) })
-	t.Run("search", func(t *testing.T) { compareSearches(t, ours, theirs) })
+	compareMessages(t, ours, theirs)
+	compareFolders(t, ours, theirs)
+	compareSearches(t, ours, theirs)
 }
 
 func compareMessages(t *testing.T, ours *Conn, theirs *imapclient.Client) {

@@ -148,14 +148,14 @@ func repeat(w io.Writer, text string, size int) {
 // end in a typed error, within the silence allowed, and cost little memory.
 // It does not run beside other tests, for it measures the heap.
 func TestHostile(t *testing.T) { //nolint:paralleltest // measures the heap of the process
-	const budget = 48 << 20 // the limits allow a response of 16 MiB, in a buffer that doubles
-	for name, do := range map[string]attack{
+	const budget = 48 << 20                  // the limits allow a response of 16 MiB, in a buffer that doubles
+	for name, do := range map[string]attack{ //nolint:paralleltest // likewise
 		"silence":           func(io.Writer, string) {},
 		"close":             func(w io.Writer, _ string) { w.(net.Conn).Close() },
 		"bye":               func(w io.Writer, _ string) { fmt.Fprint(w, "* BYE [UNAVAILABLE] go away\r\n") },
 		"half a line":       func(w io.Writer, _ string) { fmt.Fprint(w, "* OK [CAPAB") },
 		"wrong tag":         func(w io.Writer, _ string) { fmt.Fprint(w, "WRONG999 OK done\r\n") },
-		"2 MiB of brackets": func(w io.Writer, tag string) { fmt.Fprint(w, "* 1 FETCH (BODYSTRUCTURE "); repeat(w, "(", 2<<20) },
+		"2 MiB of brackets": func(w io.Writer, _ string) { fmt.Fprint(w, "* 1 FETCH (BODYSTRUCTURE "); repeat(w, "(", 2<<20) },
 		"an endless line":   func(w io.Writer, _ string) { fmt.Fprint(w, "* OK "); repeat(w, "x", 20<<20) },
 		"an endless list":   func(w io.Writer, _ string) { fmt.Fprint(w, "* LIST ("); repeat(w, `\a `, 20<<20) },
 		"a literal of 4 GiB": func(w io.Writer, _ string) {
@@ -249,7 +249,7 @@ func TestHostileCancel(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			reached := make(chan struct{})
-			cfg := hostile(t, against(step, func(w io.Writer, tag string) {
+			cfg := hostile(t, against(step, func(w io.Writer, _ string) {
 				if step == "IDLE" {
 					fmt.Fprint(w, "+ idling\r\n")
 				}

@@ -58,12 +58,12 @@ const loginCommand = "the LOGIN command"
 var sameAs = map[string]string{mechSCRAMSHA256: mechSCRAMSHA1, sasl.Login: loginCommand}
 
 // credentials fetches what is to be proved.
-func (cfg *Config) credentials(ctx context.Context) (Credentials, error) {
-	cred := Credentials{Username: cfg.Auth.Username, Password: cfg.Auth.Password, Host: cfg.Host, Port: cfg.Port}
-	if cfg.Auth.Token == nil {
+func (c *Config) credentials(ctx context.Context) (Credentials, error) {
+	cred := Credentials{Username: c.Auth.Username, Password: c.Auth.Password, Host: c.Host, Port: c.Port}
+	if c.Auth.Token == nil {
 		return cred, nil
 	}
-	token, err := cfg.Auth.Token(ctx)
+	token, err := c.Auth.Token(ctx)
 	if err != nil {
 		return cred, fmt.Errorf("fetch an access token: %w", err)
 	}

@@ -177,7 +177,10 @@ func TestPoolIsBounded(t *testing.T) {
 			err := p.Do(ctx, "a", nil, func(c *Conn) error {
 				n := inUse.Add(1)
 				defer inUse.Add(-1)
-				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+				for {
+					if old := most.Load(); n <= old || most.CompareAndSwap(old, n) {
+						break
+					}
 				}
 				return c.Noop(ctx)
 			})

@@ -14,18 +14,18 @@ var longAgo = time.Unix(1, 0)
 var (
 	// errAborted is what reads and writes fail with once the context of the
 	// command has ended.
-	errAborted error = &cutShort{"aborted"}
+	errAborted error = &cutShortError{"aborted"}
 	// errWoken is what a read fails with that would wait although it was
 	// interrupted.
-	errWoken error = &cutShort{"interrupted"}
+	errWoken error = &cutShortError{"interrupted"}
 )
 
-// cutShort is a time-out that did not happen: like one it leaves the Decoder
+// cutShortError is a time-out that did not happen: like one it leaves the Decoder
 // usable if nothing of a response was read.
-type cutShort struct{ reason string }
+type cutShortError struct{ reason string }
 
-func (e *cutShort) Error() string { return e.reason }
-func (*cutShort) Timeout() bool   { return true }
+func (e *cutShortError) Error() string { return e.reason }
+func (*cutShortError) Timeout() bool   { return true }
 
 // transport is the byte stream below a Conn. It turns silence, an ended context
 // and an interrupt into errors of Read and Write by means of deadlines alone: no
