@@ -58,7 +58,7 @@ func settingsProto(a *account.Account) *posternv1.Account {
 func serverProto(e *account.Endpoint) *posternv1.MailServer {
 	out := &posternv1.MailServer{
 		Host:     e.Host,
-		Port:     int32(e.Port), //nolint:gosec // the registry takes ports up to 65535 only
+		Port:     int32(e.Port),
 		TlsMode:  posternv1.MailServer_TlsMode(posternv1.MailServer_TlsMode_value[string(e.TLSMode)]),
 		Username: e.Username,
 	}

@@ -161,7 +161,7 @@ func walkToPart(ctx context.Context, c *imapconn.Conn, uid imap.UID, path string
 // passPart passes a part on without its transfer encoding. Only where there is
 // none is its size known beforehand.
 func passPart(out sink, part *message.Part, body io.Reader, encodedSize int64) error {
-	f := file{contentType: contentType(part), name: part.Filename, size: -1}
+	f := file{contentType: part.DownloadType(), name: part.DownloadName(), size: -1}
 	switch part.Encoding {
 	case "7bit", "8bit", "binary":
 		f.size = encodedSize

@@ -162,7 +162,10 @@ func (f *flaky) pass(client net.Conn) {
 	}
 	defer server.Close()
 	n := f.conns.Add(1)
-	for peak := f.peak.Load(); n > peak && !f.peak.CompareAndSwap(peak, n); peak = f.peak.Load() {
+	for {
+		if peak := f.peak.Load(); n <= peak || f.peak.CompareAndSwap(peak, n) {
+			break
+		}
 	}
 	defer f.conns.Add(-1)
 	go func() {

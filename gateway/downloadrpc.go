@@ -2,11 +2,8 @@ package gateway
 
 import (
 	"context"
-	"mime"
 	"net/http"
-	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/api/httpbody"
@@ -37,7 +34,7 @@ type grpcSink struct {
 
 func (s *grpcSink) begin(f file) error {
 	s.first = &httpbody.HttpBody{ContentType: f.contentType}
-	if err := s.stream.SendHeader(metadata.Pairs("content-disposition", contentDisposition(f.name))); err != nil {
+	if err := s.stream.SendHeader(metadata.Pairs("content-disposition", message.ContentDisposition(f.name))); err != nil {
 		return err
 	}
 	if f.size == 0 {
@@ -102,7 +99,7 @@ func newHTTPSink(w http.ResponseWriter) *httpSink {
 func (s *httpSink) begin(f file) error {
 	header := s.w.Header()
 	header.Set("Content-Type", f.contentType)
-	header.Set("Content-Disposition", contentDisposition(f.name))
+	header.Set("Content-Disposition", message.ContentDisposition(f.name))
 	// What strangers sent must not run as if it came from here.
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	if f.size >= 0 {
@@ -123,44 +120,4 @@ func (s *httpSink) Write(p []byte) (int, error) {
 		return n, clientGone(err)
 	}
 	return n, nil
-}
-
-// contentType is the type of a part with the parameters that its reader needs.
-// A type that cannot be written is that of unknown bytes.
-func contentType(p *message.Part) string {
-	params := map[string]string{}
-	if charset := p.Charset(); charset != "" && strings.HasPrefix(p.Type, "text/") {
-		params["charset"] = charset
-	}
-	if formatted := mime.FormatMediaType(p.Type, params); formatted != "" {
-		return formatted
-	}
-	return "application/octet-stream"
-}
-
-// contentDisposition writes a file name so that old and new clients read it
-// (RFC 6266 section 4.3): once in ASCII, and, if that loses something, once
-// as RFC 8187 has it. Always "attachment": nothing that comes by mail is to be
-// shown under this origin.
-func contentDisposition(name string) string {
-	if name == "" {
-		return "attachment"
-	}
-	ascii := strings.Map(func(r rune) rune {
-		switch {
-		case r == '"' || r == '\\' || r == '%' || r < ' ' || r > '~':
-			return '_'
-		}
-		return r
-	}, name)
-	value := `attachment; filename="` + ascii + `"`
-	if ascii != name {
-		// PathEscape leaves a few characters that RFC 8187 section 3.2.1 does not.
-		escaped := url.PathEscape(name)
-		for _, c := range []string{"'", "(", ")", "*", "@", ":", "=", ",", ";", "/"} {
-			escaped = strings.ReplaceAll(escaped, c, url.QueryEscape(c))
-		}
-		value += "; filename*=UTF-8''" + escaped
-	}
-	return value
 }

@@ -143,7 +143,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // nothing is lost with a connection in memory
+	defer conn.Close()
 	// Calls under way outlive ctx, so that they can finish.
 	callsCtx, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()

@@ -259,7 +259,8 @@ func TestShutdown(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("Run does not return")
 	}
-	if _, err := http.Get(h.base + "/healthz"); err == nil {
+	if resp, err := http.Get(h.base + "/healthz"); err == nil {
+		resp.Body.Close()
 		t.Error("the listener is still open")
 	}
 }

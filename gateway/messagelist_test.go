@@ -94,6 +94,7 @@ func TestListFolder(t *testing.T) {
 		"forged":       values("folder", inbox, "pageToken", token+"AA"),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h.do(t, http.MethodGet, "/v1/"+account+"/messages"+query, nil).refused(t, 400, "PAGE_TOKEN_MISMATCH")
 		})
 	}

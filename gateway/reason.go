@@ -21,7 +21,7 @@ const (
 	reasonFilterInvalid      reason = "FILTER_INVALID"
 	reasonFilterUnsupported  reason = "FILTER_UNSUPPORTED"
 	reasonOrderByUnsupported reason = "ORDER_BY_UNSUPPORTED"
-	reasonPageTokenMismatch  reason = "PAGE_TOKEN_MISMATCH"
+	reasonPageTokenMismatch  reason = "PAGE_TOKEN_MISMATCH" //nolint:gosec // no credential, but the name of an error
 	reasonCursorInvalid      reason = "CURSOR_INVALID"
 	reasonCursorExpired      reason = "CURSOR_EXPIRED"
 	reasonSlowConsumer       reason = "SLOW_CONSUMER"

@@ -14,11 +14,9 @@ var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:/+=-]{1,128}$`)
 // withRequestID puts the id of a request into the context: the one that the
 // caller gave, or a new one.
 func withRequestID(ctx context.Context, given []string) context.Context {
-	id := ""
+	id := rand.Text()
 	if len(given) > 0 && requestIDPattern.MatchString(given[0]) {
 		id = given[0]
-	} else {
-		id = rand.Text()
 	}
 	return context.WithValue(ctx, requestIDKey{}, id)
 }

@@ -15,6 +15,7 @@ func TestContentDisposition(t *testing.T) {
 		{"quotes", `a"b\c.pdf`, `attachment; filename="c.pdf"`},
 		{"quote", `a"b.pdf`, `attachment; filename="a_b.pdf"; filename*=UTF-8''a%22b.pdf`},
 		{"percent", "100%.pdf", `attachment; filename="100_.pdf"; filename*=UTF-8''100%25.pdf`},
+		{"attr-char", "x';(*)=.é", `attachment; filename="x';(*)=._"; filename*=UTF-8''x%27%3B%28%2A%29%3D.%C3%A9`},
 		{"line ends", "a\r\nSet-Cookie: x=1", `attachment; filename="aSet-Cookie: x=1"`},
 		{"path", "../../etc/passwd", `attachment; filename="passwd"`},
 		{"Windows path", `C:\x\a.txt`, `attachment; filename="a.txt"`},
