@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -208,14 +209,17 @@ func TestHostile(t *testing.T) { //nolint:paralleltest // measures the heap of t
 
 // scattered sends numbers that no range can hold together.
 func scattered(w io.Writer) {
-	b := bufio.NewWriterSize(w, 64<<10)
-	fmt.Fprint(b, "* SEARCH")
-	for n := 1; n < 8_000_000; n += 2 {
-		if _, err := fmt.Fprintf(b, " %d", n); err != nil {
-			return
+	b := []byte("* SEARCH")
+	for n := int64(1); n < 8_000_000; n += 2 {
+		b = strconv.AppendInt(append(b, ' '), n, 10)
+		if len(b) > 64<<10 {
+			if _, err := w.Write(b); err != nil {
+				return
+			}
+			b = b[:0]
 		}
 	}
-	_ = b.Flush()
+	_, _ = w.Write(b)
 }
 
 // peakHeap runs f and returns by how much the heap in use grew meanwhile, as
