@@ -1,4 +1,5 @@
-# Needs Go, git and bash; everything else is pinned in go.mod or here.
+# Needs Go, git, bash and, for the race detector, a C compiler; everything else is
+# pinned in go.mod or here.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
