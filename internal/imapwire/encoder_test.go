@@ -107,6 +107,7 @@ func TestEncodeRefuses(t *testing.T) {
 		{"empty set", func(e *Encoder) { e.NumSet(imap.UIDSet{}) }},
 		{"negative number", func(e *Encoder) { e.Number64(-1) }},
 		{"tag", func(e *Encoder) { e.Command("A 1", "NOOP") }},
+		{"line end as a special character", func(e *Encoder) { e.Special('\n') }},
 		{"year", func(e *Encoder) { e.Date(time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC)) }},
 	}
 	for _, tc := range tests {
@@ -130,5 +131,59 @@ func TestSegmentOfWrongSize(t *testing.T) {
 		if _, err := s.WriteTo(new(bytes.Buffer)); !errors.Is(err, ErrLiteralSize) {
 			t.Errorf("size %d: %v", size, err)
 		}
+	}
+}
+
+func TestEncodeTokens(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	e.Special('(').NIL().SP().NString("").SP().NString("a").SP().Number(4294967295).SP().Number64(0).SP().
+		UID(7).SP().Attr(imap.MailboxAttrSent).SP().NumSet(imap.UIDSet{{Start: 1, Stop: 3}, {Start: 9, Stop: 9}}).Special(')')
+	if got, want := wire(t, &e), `(NIL NIL "a" 4294967295 0 7 \Sent 1:3,9)`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSameSection(t *testing.T) {
+	t.Parallel()
+	header := func(names ...string) *imap.FetchItemBodySection {
+		return &imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader, HeaderFields: names}
+	}
+	tests := []struct {
+		name       string
+		asked, got *imap.FetchItemBodySection
+		want       bool
+	}{
+		{"PEEK is not echoed", &imap.FetchItemBodySection{Peek: true}, &imap.FetchItemBodySection{}, true},
+		{"part", &imap.FetchItemBodySection{Part: []int{1, 2}}, &imap.FetchItemBodySection{Part: []int{1, 2}}, true},
+		{"another part", &imap.FetchItemBodySection{Part: []int{1, 2}}, &imap.FetchItemBodySection{Part: []int{1, 3}}, false},
+		{"part within", &imap.FetchItemBodySection{Part: []int{1}}, &imap.FetchItemBodySection{Part: []int{1, 1}}, false},
+		{"another specifier", &imap.FetchItemBodySection{Specifier: imap.PartSpecifierText}, header(), false},
+		{"names in another case", header("Subject", "From"), header("SUBJECT", "FROM"), true},
+		{"other names", header("Subject"), header("From"), false},
+		{"fewer names", header("Subject", "From"), header("Subject"), false},
+		{"all but", header("Subject"), &imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader, HeaderFieldsNot: []string{"Subject"}}, false},
+		{"the size is not echoed", &imap.FetchItemBodySection{Partial: &imap.SectionPartial{Offset: 5, Size: 9}}, &imap.FetchItemBodySection{Partial: &imap.SectionPartial{Offset: 5}}, true},
+		{"whole instead of from 0", &imap.FetchItemBodySection{Partial: &imap.SectionPartial{Size: 9}}, &imap.FetchItemBodySection{}, true},
+		{"another offset", &imap.FetchItemBodySection{Partial: &imap.SectionPartial{Offset: 5, Size: 9}}, &imap.FetchItemBodySection{}, false},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if got := SameSection(tc.asked, tc.got); got != tc.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestSeqSet(t *testing.T) {
+	t.Parallel()
+	set := imap.UIDSet{{Start: 1, Stop: 3}, {Start: 4294967295, Stop: 4294967295}}
+	if got := SeqSet(set).String(); got != "1:3,4294967295" {
+		t.Errorf("got %s", got)
+	}
+	if SeqSet(nil) != nil {
+		t.Error("the set of nothing is not nil")
 	}
 }
