@@ -240,3 +240,34 @@ func TestSubjects(t *testing.T) {
 		}
 	}
 }
+
+// A consumer of one account's subjects gets its events of every type, and none
+// of an account whose name begins alike.
+func TestSubjectOfAccount(t *testing.T) {
+	t.Parallel()
+	prefix, ok := strings.CutSuffix(event.SubjectOfAccount("ann"), ">")
+	if !ok {
+		t.Fatalf("%s takes no more tokens", event.SubjectOfAccount("ann"))
+	}
+	for _, typ := range event.Types() {
+		if subject := event.Subject("ann", typ); !strings.HasPrefix(subject, prefix) {
+			t.Errorf("%s is not within %s", subject, prefix)
+		}
+		if subject := event.Subject("ann-1", typ); strings.HasPrefix(subject, prefix) {
+			t.Errorf("%s is within %s", subject, prefix)
+		}
+		if entity := typ.Entity(); !strings.HasPrefix(string(typ), entity+".") {
+			t.Errorf("the entity of %s is %q", typ, entity)
+		}
+	}
+}
+
+func TestMessageNamesItsPlacement(t *testing.T) {
+	t.Parallel()
+	if id, err := event.MessageAt("ann", placed, "", "").ID(); err != nil || id != placed {
+		t.Errorf("got %v, %v", id, err)
+	}
+	if _, err := (event.MessageRef{Message: "accounts/ann/messages/what"}).ID(); err == nil {
+		t.Error("a name that spells no placement was read")
+	}
+}
