@@ -64,17 +64,6 @@ func (h Header) Get(name string) string {
 	return ""
 }
 
-// Values are the decoded values of all fields of that name.
-func (h Header) Values(name string) []string {
-	var values []string
-	for i := range h.Fields {
-		if strings.EqualFold(h.Fields[i].Name, name) {
-			values = append(values, h.Fields[i].Value)
-		}
-	}
-	return values
-}
-
 // Has reports whether there is a field of that name.
 func (h Header) Has(name string) bool { return h.first(name) != nil }
 
