@@ -256,3 +256,64 @@ func TestCreateRenameDelete(t *testing.T) {
 		t.Errorf("LIST gave %v, want %v", names, want)
 	}
 }
+
+func TestAppend(t *testing.T) {
+	t.Parallel()
+	c := client(t, start(t), nil)
+	const raw = "Subject: draft\r\n\r\nhello\r\n"
+	send := func(folder string) (*imap.AppendData, error) {
+		cmd := c.Append(folder, int64(len(raw)), &imap.AppendOptions{Flags: []imap.Flag{imap.FlagDraft}})
+		if _, err := cmd.Write([]byte(raw)); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd.Wait()
+	}
+	if _, err := send("Nowhere"); err == nil {
+		t.Error("APPEND to a folder that there is not was accepted")
+	}
+	data, err := send("Drafts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	selectFolder(t, c, "Drafts")
+	section := &imap.FetchItemBodySection{Peek: true}
+	got, err := c.Fetch(imap.UIDSetNum(data.UID), &imap.FetchOptions{Flags: true, BodySection: []*imap.FetchItemBodySection{section}}).Collect()
+	if err != nil || len(got) != 1 {
+		t.Fatalf("%d messages, %v", len(got), err)
+	}
+	if string(got[0].FindBodySection(section)) != raw || !slices.Contains(got[0].Flags, imap.FlagDraft) {
+		t.Errorf("got %q with %v", got[0].FindBodySection(section), got[0].Flags)
+	}
+}
+
+func TestSubscribe(t *testing.T) {
+	t.Parallel()
+	c := client(t, start(t), nil)
+	subscribed := func() bool {
+		listed, err := c.List("", "Junk", &imap.ListOptions{ReturnSubscribed: true}).Collect()
+		if err != nil || len(listed) != 1 {
+			t.Fatalf("LIST: %d folders, %v", len(listed), err)
+		}
+		return slices.Contains(listed[0].Attrs, imap.MailboxAttrSubscribed)
+	}
+	if !subscribed() {
+		t.Fatal("the sample's Junk is not subscribed")
+	}
+	for _, step := range []struct {
+		do   func(string) *imapclient.Command
+		want bool
+	}{{c.Unsubscribe, false}, {c.Subscribe, true}} {
+		if err := step.do("Junk").Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if got := subscribed(); got != step.want {
+			t.Errorf("subscribed: %v, want %v", got, step.want)
+		}
+	}
+	if err := c.Subscribe("Nowhere").Wait(); err == nil {
+		t.Error("SUBSCRIBE of a folder that there is not was accepted")
+	}
+}
