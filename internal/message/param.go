@@ -176,7 +176,7 @@ func (v *value) resolve(list []parameter, hint string) map[string]string {
 		return nil
 	}
 	params := make(map[string]string, len(list))
-	extended := make(map[string][]piece)
+	var extended map[string][]piece
 	for _, p := range list {
 		name, section, isExtended := strings.Cut(p.name, "*")
 		name = cleanText(strings.Trim(name, " \t\r\n"))
@@ -201,7 +201,13 @@ func (v *value) resolve(list []parameter, hint string) map[string]string {
 				continue
 			}
 		}
+		if extended == nil {
+			extended = make(map[string][]piece)
+		}
 		extended[name] = append(extended[name], piece{n, encoded, p.text})
+	}
+	if extended == nil {
+		return params
 	}
 	// In their order, so that the defects are found in the same one each time.
 	for _, name := range slices.Sorted(maps.Keys(extended)) {

@@ -50,10 +50,13 @@ func (b *structureBuilder) part(bs imap.BodyStructure, path string, depth int) *
 
 func (b *structureBuilder) multipart(bs *imap.BodyStructureMultiPart, path, prefix string, depth int) *Part {
 	p := &Part{Path: path, Size: -1}
-	d := description{contentType: valueOf(bs.MediaType(), nil)}
+	var extended imap.BodyStructureMultiPartExt
 	if bs.Extended != nil {
-		d.contentType = valueOf(bs.MediaType(), bs.Extended.Params)
-		d.disposition = dispositionOf(bs.Extended.Disposition)
+		extended = *bs.Extended
+	}
+	d := description{
+		contentType: valueOf(bs.MediaType(), extended.Params),
+		disposition: dispositionOf(extended.Disposition),
 	}
 	p.describe(d, "", &b.found)
 	if depth >= DefaultLimits.Depth {
