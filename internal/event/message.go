@@ -100,6 +100,15 @@ type MessageCreated struct {
 // EventType implements [Data].
 func (*MessageCreated) EventType() Type { return TypeMessageCreated }
 
+// addKey: mail appears once under a name, unless a server takes back that it
+// was gone.
+func (m *MessageCreated) addKey(k naturalKey, after uint64) {
+	m.MessageRef.addKey(k, after)
+	if m.Origin == OriginReappeared {
+		k.number(after)
+	}
+}
+
 // Flags tells a change of flags: both states, and the difference for those
 // who keep no state.
 type Flags struct {

@@ -37,6 +37,10 @@ type Snapshot struct {
 	// Identities are short hashes of the newest messages' email ids, by which
 	// mail is known again after a change of UIDVALIDITY.
 	Identities []uint64
+
+	// Revision is that of the stored snapshot which this one is to replace, 0
+	// when there is none. It is not part of what is stored.
+	Revision uint64
 }
 
 // MessageFlags are the flags of one message, in a form of the owner's choice.
@@ -46,8 +50,10 @@ type MessageFlags struct {
 }
 
 // Checkpoints keeps the snapshots of all folders. Only the owner of an account
-// writes there; what keeps two owners apart is the event log's
-// compare-and-set.
+// writes there. What keeps two owners apart is the event log's
+// compare-and-set; a former owner that does not know yet that it is one cannot
+// overwrite a snapshot of its successor, because a snapshot only replaces the
+// one that its writer knows.
 type Checkpoints struct{ kv jetstream.KeyValue }
 
 // NewCheckpoints returns the checkpoints that are kept in a bucket of
@@ -56,7 +62,7 @@ func NewCheckpoints(kv jetstream.KeyValue) *Checkpoints { return &Checkpoints{kv
 
 // Load returns the snapshots of an account's folders.
 func (c *Checkpoints) Load(ctx context.Context, account string) (map[Key]*Snapshot, error) {
-	keys, err := c.keys(ctx, account)
+	keys, err := c.keys(ctx, snapshotKey(account, "*"))
 	if err != nil {
 		return nil, err
 	}
@@ -73,17 +79,20 @@ func (c *Checkpoints) Load(ctx context.Context, account string) (map[Key]*Snapsh
 		if err != nil {
 			return nil, fmt.Errorf("read checkpoint %s: %w", name, err)
 		}
-		if snapshots[key], err = decodeSnapshot(entry.Value()); err != nil {
+		s, err := decodeSnapshot(entry.Value())
+		if err != nil {
 			return nil, fmt.Errorf("read checkpoint %s: %w", name, err)
 		}
+		s.Revision = entry.Revision()
+		snapshots[key] = s
 	}
 	return snapshots, nil
 }
 
-func (c *Checkpoints) keys(ctx context.Context, account string) ([]string, error) {
-	lister, err := c.kv.ListKeysFiltered(ctx, snapshotKey(account, "*"))
+func (c *Checkpoints) keys(ctx context.Context, pattern string) ([]string, error) {
+	lister, err := c.kv.ListKeysFiltered(ctx, pattern)
 	if err != nil {
-		return nil, fmt.Errorf("list checkpoints of account %s: %w", account, err)
+		return nil, fmt.Errorf("list checkpoints %s: %w", pattern, err)
 	}
 	var keys []string
 	for key := range lister.Keys() {
@@ -92,7 +101,8 @@ func (c *Checkpoints) keys(ctx context.Context, account string) ([]string, error
 	return keys, nil
 }
 
-// Save stores a folder's snapshot.
+// Save stores a folder's snapshot in place of the one that s.Revision names, and
+// sets s.Revision to its own. It fails when another one is stored there.
 func (c *Checkpoints) Save(ctx context.Context, account string, key Key, s *Snapshot) error {
 	value := s.encode()
 	// A folder so full of holes that its UIDs do not fit goes without them:
@@ -102,10 +112,19 @@ func (c *Checkpoints) Save(ctx context.Context, account string, key Key, s *Snap
 		without.UIDs, without.UIDsUnknown = nil, true
 		value = without.encode()
 	}
-	if _, err := c.kv.Put(ctx, snapshotKey(account, key.String()), value); err != nil {
+	revision, err := c.replace(ctx, snapshotKey(account, key.String()), value, s.Revision)
+	if err != nil {
 		return fmt.Errorf("save checkpoint of folder %s of account %s: %w", key, account, err)
 	}
+	s.Revision = revision
 	return nil
+}
+
+func (c *Checkpoints) replace(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	if revision == 0 {
+		return c.kv.Create(ctx, key, value) // also where there was one that was deleted
+	}
+	return c.kv.Update(ctx, key, value, revision)
 }
 
 // maxValue leaves room for a message's headers in what NATS servers take by
@@ -120,54 +139,104 @@ func (c *Checkpoints) Delete(ctx context.Context, account string, key Key) error
 	return nil
 }
 
-// First is what an owner found when it listed an account's folders for the
-// first time.
+// Position is a place in the event log up to which all snapshots of an account
+// are good: a folder whose snapshot is older has not changed since.
+type Position struct {
+	Sequence uint64 `json:"sequence"`
+	Number   uint64 `json:"number"`
+}
+
+// LoadPosition returns what SavePosition stored, or the zero Position.
+func (c *Checkpoints) LoadPosition(ctx context.Context, account string) (Position, error) {
+	var p Position
+	err := c.load(ctx, positionKey(account), &p)
+	return p, err
+}
+
+// SavePosition stores up to where the snapshots are good. They have to be saved
+// before.
+func (c *Checkpoints) SavePosition(ctx context.Context, account string, p Position) error {
+	return c.save(ctx, positionKey(account), p)
+}
+
+func positionKey(account string) string { return "position." + account }
+
+// First is what an owner found when it came to an account for the first time.
 type First struct {
 	// Incarnation tells this registration of the account from an earlier one
 	// under the same id.
 	Incarnation string `json:"incarnation"`
+	// After is where the log was: what is behind it is of this registration.
+	After Position `json:"after"`
+	// Replaces says that events of an earlier registration were left without
+	// an end there.
+	Replaces bool `json:"replaces,omitempty"`
 	// Folders were there before the account was registered, so their mail is
-	// old; a folder that is none of them is new, and all in it.
+	// old; a folder that is none of them is new, and all in it. Nil means that
+	// they have not been listed yet.
 	Folders []Key `json:"folders"`
 }
 
 // LoadFirst returns what SaveFirst stored, or nil.
 func (c *Checkpoints) LoadFirst(ctx context.Context, account string) (*First, error) {
-	entry, err := c.kv.Get(ctx, firstKey(account))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the first folders of account %s: %w", account, err)
-	}
-	first := new(First)
-	if err := json.Unmarshal(entry.Value(), first); err != nil {
-		return nil, fmt.Errorf("decode the first folders of account %s: %w", account, err)
-	}
-	return first, nil
+	var first *First
+	err := c.load(ctx, firstKey(account), &first)
+	return first, err
 }
 
 // SaveFirst stores what was found first.
 func (c *Checkpoints) SaveFirst(ctx context.Context, account string, first *First) error {
-	value, err := json.Marshal(first)
+	return c.save(ctx, firstKey(account), first)
+}
+
+// Accounts lists the accounts that something is kept about.
+func (c *Checkpoints) Accounts(ctx context.Context) ([]string, error) {
+	keys, err := c.keys(ctx, firstKey("*"))
 	if err != nil {
-		return fmt.Errorf("encode the first folders of account %s: %w", account, err)
+		return nil, err
 	}
-	if _, err := c.kv.Put(ctx, firstKey(account), value); err != nil {
-		return fmt.Errorf("save the first folders of account %s: %w", account, err)
+	for i := range keys {
+		keys[i] = strings.TrimPrefix(keys[i], firstKey(""))
+	}
+	return keys, nil
+}
+
+// load reads a small record in JSON. One that is not there leaves to as it is.
+func (c *Checkpoints) load(ctx context.Context, key string, to any) error {
+	entry, err := c.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(entry.Value(), to)
+	}
+	if err != nil {
+		return fmt.Errorf("read checkpoint %s: %w", key, err)
+	}
+	return nil
+}
+
+func (c *Checkpoints) save(ctx context.Context, key string, from any) error {
+	value, err := json.Marshal(from)
+	if err == nil {
+		_, err = c.kv.Put(ctx, key, value)
+	}
+	if err != nil {
+		return fmt.Errorf("save checkpoint %s: %w", key, err)
 	}
 	return nil
 }
 
 func firstKey(account string) string { return "first." + account }
 
-// Forget drops all that is kept about an account.
+// Forget drops all that is kept about an account. What [Checkpoints.Accounts]
+// goes by is dropped last, so that one that fails in between is known of.
 func (c *Checkpoints) Forget(ctx context.Context, account string) error {
-	keys, err := c.keys(ctx, account)
+	keys, err := c.keys(ctx, snapshotKey(account, "*"))
 	if err != nil {
 		return err
 	}
-	for _, key := range append(keys, firstKey(account)) {
+	for _, key := range append(keys, positionKey(account), firstKey(account)) {
 		if err := c.kv.Purge(ctx, key); err != nil {
 			return fmt.Errorf("forget checkpoint %s: %w", key, err)
 		}

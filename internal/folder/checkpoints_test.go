@@ -20,7 +20,10 @@ func someSnapshot() *Snapshot {
 
 func TestSnapshotsAreLoadedAsSaved(t *testing.T) {
 	t.Parallel()
-	kv := bucket(t)
+	kv, err := OpenBucket(t.Context(), connect(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := NewCheckpoints(kv)
 	folders := resolve(t, NewRegistry(kv), "ann", "INBOX", "Sent", "Trash")
 	want := map[Key]*Snapshot{
@@ -50,12 +53,22 @@ func TestSnapshotsAreLoadedAsSaved(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("snapshots (-saved +loaded):\n%s", d)
 	}
+	position := Position{Sequence: 9, Number: 8}
+	if err := c.SavePosition(t.Context(), "ann", position); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.LoadPosition(t.Context(), "ann"); err != nil || got != position {
+		t.Errorf("the position is %+v, %v", got, err)
+	}
 	first := &First{Incarnation: "1", Folders: []Key{folders[0].Key}}
 	if err := c.SaveFirst(t.Context(), "ann", first); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := c.LoadFirst(t.Context(), "ann"); err != nil || !cmp.Equal(got, first) {
 		t.Errorf("the first folders are %+v, %v", got, err)
+	}
+	if got, err := c.Accounts(t.Context()); err != nil || !slices.Equal(got, []string{"ann"}) {
+		t.Errorf("something is kept about %v, %v", got, err)
 	}
 	if err := c.Forget(t.Context(), "ann"); err != nil {
 		t.Fatal(err)
@@ -66,8 +79,44 @@ func TestSnapshotsAreLoadedAsSaved(t *testing.T) {
 	if got, err := c.LoadFirst(t.Context(), "ann"); err != nil || got != nil {
 		t.Errorf("after Forget the first folders are %+v, %v", got, err)
 	}
+	if got, err := c.LoadPosition(t.Context(), "ann"); err != nil || got != (Position{}) {
+		t.Errorf("after Forget the position is %+v, %v", got, err)
+	}
+	if err := c.Save(t.Context(), "ann", folders[0].Key, someSnapshot()); err != nil {
+		t.Errorf("a snapshot where one was forgotten: %v", err)
+	}
 	if got, err := c.Load(t.Context(), "anna"); err != nil || len(got) != 1 {
 		t.Errorf("the other account has %v, %v", got, err)
+	}
+}
+
+// A former owner cannot put its snapshot in place of its successor's.
+func TestSnapshotsReplaceOnlyTheirOwn(t *testing.T) {
+	t.Parallel()
+	kv := bucket(t)
+	c := NewCheckpoints(kv)
+	key := resolve(t, NewRegistry(kv), "ann", "INBOX")[0].Key
+	former := someSnapshot()
+	if err := c.Save(t.Context(), "ann", key, former); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := c.Load(t.Context(), "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	successor := loaded[key]
+	successor.Number++
+	if err := c.Save(t.Context(), "ann", key, successor); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Save(t.Context(), "ann", key, former); err == nil {
+		t.Error("the former owner's snapshot was saved")
+	}
+	if err := c.Save(t.Context(), "ann", key, someSnapshot()); err == nil {
+		t.Error("a snapshot was saved as the first although there is one")
+	}
+	if err := c.Save(t.Context(), "ann", key, successor); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -102,12 +151,18 @@ func TestLargeFoldersFit(t *testing.T) {
 		{name: "a million messages, every third UID gone", snapshot: folder(1_000_000, 2)},
 		{name: "gaps of hundreds", snapshot: folder(1_500_000, 1000), unknown: true},
 	} {
+		loaded, err := c.Load(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before := loaded[key]; before != nil {
+			test.snapshot.Revision = before.Revision
+		}
 		t.Logf("%s: %d ranges, %d bytes", test.name, len(test.snapshot.UIDs), len(test.snapshot.encode()))
 		if err := c.Save(t.Context(), "ann", key, test.snapshot); err != nil {
 			t.Fatalf("%s: %v", test.name, err)
 		}
-		loaded, err := c.Load(t.Context(), "ann")
-		if err != nil {
+		if loaded, err = c.Load(t.Context(), "ann"); err != nil {
 			t.Fatal(err)
 		}
 		got := loaded[key]

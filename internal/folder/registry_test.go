@@ -25,7 +25,7 @@ func TestKeysAreTheSameForAll(t *testing.T) {
 	t.Parallel()
 	kv := bucket(t)
 	owner, gateway := NewRegistry(kv), NewRegistry(kv)
-	names := make([]string, 50)
+	names := make([]string, 20)
 	for i := range names {
 		names[i] = fmt.Sprintf("Projects/%d", i)
 	}
