@@ -16,21 +16,14 @@ func (o *owner) catchUp(ctx context.Context, conn *imapconn.Conn) error {
 	if err != nil {
 		return err
 	}
-	if o.inbox == nil {
-		return errNoInbox
-	}
-	data, err := conn.Select(ctx, inboxName, &imapconn.SelectOptions{ReadOnly: true})
-	if err != nil {
-		return err
-	}
 	started := o.inbox.started
-	if err := o.lookAtInbox(ctx, conn, data, true); err != nil {
+	if err := o.openInbox(ctx, conn); err != nil {
 		return err
 	}
 	if err := o.lookElsewhere(ctx, conn, changed); err != nil {
 		return err
 	}
-	o.schedule(time.Now())
+	o.schedule()
 	if err := o.save(ctx); err != nil {
 		return err
 	}
@@ -38,6 +31,18 @@ func (o *owner) catchUp(ctx context.Context, conn *imapconn.Conn) error {
 		return nil
 	}
 	return o.tell(ctx, &event.AccountSyncCompleted{AccountRef: event.AccountAt(o.id()), Folders: len(o.folders), Messages: o.messages()})
+}
+
+// openInbox opens INBOX and looks at all of it.
+func (o *owner) openInbox(ctx context.Context, conn *imapconn.Conn) error {
+	if _, err := conn.Select(ctx, inboxName, &imapconn.SelectOptions{ReadOnly: true}); err != nil {
+		return err
+	}
+	if err := o.lookAtInbox(ctx, conn, true, true); err != nil {
+		return err
+	}
+	o.inbox.mark = o.inbox.listed
+	return nil
 }
 
 // messages counts what is known to be in the account's folders.
@@ -51,13 +56,21 @@ func (o *owner) messages() int64 {
 
 // lookElsewhere looks at folders other than INBOX, on request connections. In
 // between it lets INBOX come first: a long catch-up of an archive must not make
-// new mail wait.
+// new mail wait. When there is no connection to be had for them, INBOX is
+// watched all the same; the next poll tries again.
 func (o *owner) lookElsewhere(ctx context.Context, conn *imapconn.Conn, folders []*folderState) error {
+	o.partial = nil
 	for _, f := range folders {
 		for more := true; more; {
 			var err error
-			if more, err = o.lookAt(ctx, f); err != nil {
+			more, err = o.lookAt(ctx, f)
+			if err != nil && (ctx.Err() != nil || isLogError(err) || credentialsRefused(err)) {
 				return err
+			}
+			if err != nil {
+				o.log.Info("folders cannot be looked at", "error", err)
+				o.partial = err
+				return nil
 			}
 			if err := o.glance(ctx, conn); err != nil {
 				return err
@@ -70,9 +83,12 @@ func (o *owner) lookElsewhere(ctx context.Context, conn *imapconn.Conn, folders 
 // glance looks at INBOX if the server has told of a change there.
 func (o *owner) glance(ctx context.Context, conn *imapconn.Conn) error {
 	activity, err := conn.Idle(ctx, 0)
-	var lacking *imapconn.CapabilityError
-	if errors.As(err, &lacking) {
-		return nil // without IDLE the next poll looks
+	var (
+		lacking *imapconn.CapabilityError
+		refused *imapconn.Error
+	)
+	if errors.As(err, &lacking) || errors.As(err, &refused) {
+		return nil // the next poll looks
 	}
 	if err != nil {
 		return err
@@ -80,39 +96,62 @@ func (o *owner) glance(ctx context.Context, conn *imapconn.Conn) error {
 	return o.react(ctx, conn, activity.Updates)
 }
 
-// react looks at INBOX after hints of the server.
+// react looks where hints of the server point.
 func (o *owner) react(ctx context.Context, conn *imapconn.Conn, hints imapconn.Updates) error {
+	for _, alert := range hints.Alerts { // RFC 9051 section 7.1: for the user's eyes
+		o.log.Warn("the server wants to be read", "alert", alert)
+	}
+	if len(hints.Folders) > 0 || hints.Overflow {
+		// A folder that NOTIFY or a stray STATUS named is found by a poll, which
+		// compares all of them in one round trip.
+		o.nextPoll = time.Now()
+	}
 	if !hints.Mailbox() {
 		return nil
 	}
-	return o.lookAtInbox(ctx, conn, nil, hints.Expunged || hints.Flags)
+	return o.lookAtInbox(ctx, conn, false, hints.Expunged || hints.Flags)
 }
 
 // lookAt opens a folder on a request connection and looks at it. more says that
 // there is more new mail than one look takes.
 func (o *owner) lookAt(ctx context.Context, f *folderState) (more bool, err error) {
+	whole := false
 	err = o.config.Connector.Do(ctx, o.id(), "", &imapconn.DoOptions{ReadOnly: true}, func(conn *imapconn.Conn) error {
-		data, err := conn.Select(ctx, f.Name, &imapconn.SelectOptions{ReadOnly: true})
-		if err != nil {
+		if _, err := conn.Select(ctx, f.Name, &imapconn.SelectOptions{ReadOnly: true}); err != nil {
 			return err
 		}
-		more, err = o.lookAtOpened(ctx, conn, f, data, true)
+		var err error
+		more, err = o.lookAtOpened(ctx, conn, f, true, true)
+		whole = err == nil && f.told.Count() == uint64(conn.NumMessages())
 		return err
 	})
-	var refused *imapconn.Error
+	var (
+		refused  *imapconn.Error
+		unsteady *unsteadyError
+	)
 	switch {
-	case errors.As(err, &refused):
-		if _, throttled := imapconn.RetryAfter(err); throttled {
-			return false, err
-		}
+	case errors.As(err, &unsteady):
+		f.parked = time.Now().Add(phantomPause)
+		return false, o.tellGap(ctx, f, err.Error()+". It is left alone for some hours.")
+	case errors.As(err, &refused) && !isThrottled(err):
 		o.unselectable(f, err)
 		return false, nil
 	case err != nil:
 		return false, err
 	}
 	f.failures = 0
-	if !more {
+	if !more && whole {
 		f.mark = f.listed
 	}
 	return more, nil
+}
+
+func isThrottled(err error) bool {
+	_, throttled := imapconn.RetryAfter(err)
+	return throttled
+}
+
+func isLogError(err error) bool {
+	var logErr *logError
+	return errors.As(err, &logErr)
 }

@@ -2,7 +2,7 @@ package idle
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -70,10 +70,13 @@ func (o *owner) updateFolders(ctx context.Context, conn *imapconn.Conn) ([]*fold
 	if err != nil {
 		return nil, err
 	}
-	if len(found) == 0 && len(o.folders) > 0 {
+	if len(found) == 0 && len(o.names) > 0 {
 		// Servers in trouble have been seen to list nothing. Nobody has lost
 		// all folders, INBOX included.
 		return nil, nil
+	}
+	if found, err = o.complete(ctx, conn, found); err != nil {
+		return nil, err
 	}
 	if err := o.renameFolders(ctx, found); err != nil {
 		return nil, err
@@ -83,6 +86,10 @@ func (o *owner) updateFolders(ctx context.Context, conn *imapconn.Conn) ([]*fold
 		seen[i] = found[i].Seen
 	}
 	resolved, err := o.config.Folders.Resolve(ctx, o.id(), seen)
+	var tooMany *folder.TooManyFoldersError
+	if errors.As(err, &tooMany) {
+		return nil, err // the server's fault, not the log's
+	}
 	if err != nil {
 		return nil, logFailed(err)
 	}
@@ -90,6 +97,42 @@ func (o *owner) updateFolders(ctx context.Context, conn *imapconn.Conn) ([]*fold
 		return nil, err
 	}
 	return o.mergeFolders(ctx, resolved, found)
+}
+
+// complete adds what a list lacks: INBOX, which there always is (RFC 9051
+// section 5.1), and folders that were there before and are there when the server
+// is asked for each of them. A list from a server in trouble may be a part of
+// one, and what is missing from it must not be taken for deleted.
+func (o *owner) complete(ctx context.Context, conn *imapconn.Conn, found []listed) ([]listed, error) {
+	there := map[string]bool{}
+	for _, l := range found {
+		there[l.Name] = true
+	}
+	if !there[inboxName] {
+		there[inboxName] = true
+		inbox := listed{Seen: folder.Seen{Name: inboxName}}
+		if len(found) > 0 {
+			inbox.Delimiter = found[0].Delimiter
+		}
+		found = append(found, inbox)
+	}
+	var missing []string
+	for name := range o.names {
+		if !there[name] {
+			missing = append(missing, name)
+		}
+	}
+	results, err := conn.StatusAll(ctx, missing, statusItems())
+	if err != nil {
+		return nil, err
+	}
+	for i, result := range results {
+		if result.Err != nil && !isThrottled(result.Err) {
+			continue // there is no such folder
+		}
+		found = append(found, listed{folder.Seen{Name: missing[i], Delimiter: o.names[missing[i]].Delimiter}, result.Data})
+	}
+	return found, nil
 }
 
 // mergeFolders takes the listed folders in: announces new ones and returns
@@ -106,21 +149,20 @@ func (o *owner) mergeFolders(ctx context.Context, resolved []folder.Folder, foun
 		f.Folder = r
 		f.excluded = o.excludes(r)
 		names[r.Name] = f
-		if !f.started && o.first != nil && !slices.Contains(o.first.Folders, r.Key) {
+		if !f.started && o.first.Folders != nil && !slices.Contains(o.first.Folders, r.Key) {
 			if err := o.folderCreated(ctx, f, found[i].status); err != nil {
 				return nil, err
 			}
 		}
+		due := o.due(f, found[i].status)
 		if r.Name == inboxName {
-			o.inbox = f
-			continue // looked at on the watching connection
-		}
-		if o.due(f, found[i].status) {
+			o.inbox = f // looked at on the watching connection
+		} else if due {
 			changed = append(changed, f)
 		}
 	}
 	o.names = names
-	if o.first == nil {
+	if o.first.Folders == nil {
 		return changed, o.saveFirst(ctx, resolved)
 	}
 	return changed, nil
@@ -129,14 +171,14 @@ func (o *owner) mergeFolders(ctx context.Context, resolved []folder.Folder, foun
 // saveFirst keeps which folders were there at first: in a folder that comes
 // later everything is new.
 func (o *owner) saveFirst(ctx context.Context, resolved []folder.Folder) error {
-	first := &folder.First{Incarnation: o.incarnation(), Folders: []folder.Key{}}
+	first := *o.first
 	for _, r := range resolved {
 		first.Folders = append(first.Folders, r.Key)
 	}
-	if err := o.config.Checkpoints.SaveFirst(ctx, o.id(), first); err != nil {
+	if err := o.config.Checkpoints.SaveFirst(ctx, o.id(), &first); err != nil {
 		return logFailed(err)
 	}
-	o.first = first
+	o.first = &first
 	return nil
 }
 
@@ -249,16 +291,21 @@ func (o *owner) dropFolders(ctx context.Context, resolved []folder.Folder) error
 		if err := o.tellOf(ctx, f, &event.FolderDeleted{FolderRef: event.FolderAt(o.id(), key, pathOf(f))}); err != nil {
 			return err
 		}
-		if err := o.config.Folders.Delete(ctx, o.id(), key); err != nil {
-			return logFailed(err)
-		}
-		if err := o.config.Checkpoints.Delete(ctx, o.id(), key); err != nil {
+		if err := o.forgetFolder(ctx, key); err != nil {
 			return logFailed(err)
 		}
 		delete(o.folders, key)
 		delete(o.names, f.Name)
 	}
 	return nil
+}
+
+// forgetFolder drops what is kept about a folder whose end was told.
+func (o *owner) forgetFolder(ctx context.Context, key folder.Key) error {
+	if err := o.config.Folders.Delete(ctx, o.id(), key); err != nil {
+		return err
+	}
+	return o.config.Checkpoints.Delete(ctx, o.id(), key)
 }
 
 // pathOf is the folder's path, nil when its name is not known any more.
@@ -284,6 +331,3 @@ func (o *owner) unselectable(f *folderState, err error) {
 		f.parked = time.Now().Add(phantomPause)
 	}
 }
-
-// errNoInbox says that there is nothing to watch.
-var errNoInbox = fmt.Errorf("the server lists no %s", inboxName)

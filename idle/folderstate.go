@@ -29,13 +29,24 @@ type folderState struct {
 	// identities are hashes of what the newest messages are.
 	identities []uint64
 	// covered is the number of the account's event up to which the snapshot
-	// that was loaded goes.
+	// that was loaded is good.
 	covered uint64
 	// listed is what STATUS said last, and mark what it said before the last
 	// look: as long as they are the same there is nothing to look for.
 	listed, mark mark
-	// dirty says that told has moved since the last snapshot.
-	dirty bool
+	// dirty says that told has moved since the last snapshot, whose revision is
+	// kept.
+	dirty    bool
+	revision uint64
+	// unsettled counts the messages that were told of and have not been covered
+	// by told.HighestModSeq yet.
+	unsettled int
+	// backlog says that there was more new mail than one look takes.
+	backlog bool
+	// late counts how often mail was listed that could not be fetched.
+	late map[imap.UID]int
+	// resets counts the changes of UIDVALIDITY in a row.
+	resets int
 	// failures counts SELECTs refused in a row; parked is when to try again.
 	failures int
 	parked   time.Time
@@ -59,6 +70,12 @@ func markOf(status *imapconn.StatusData) mark {
 		m.unseen = *status.NumUnseen
 	}
 	return m
+}
+
+// lagging reports whether STATUS tells of mail that does not show where the
+// folder is open.
+func (f *folderState) lagging() bool {
+	return f.listed != f.mark && f.listed.validity == f.told.UIDValidity && f.listed.next > f.told.UIDNext
 }
 
 // statusItems are what a mark is made of.
@@ -87,7 +104,7 @@ func (f *folderState) snapshot(sequence, number uint64) *folder.Snapshot {
 	s := &folder.Snapshot{
 		Sequence: sequence, Number: number,
 		UIDValidity: f.told.UIDValidity, UIDNext: f.told.UIDNext, HighestModSeq: f.told.HighestModSeq,
-		UIDs: f.told.UIDs, UIDsUnknown: f.uidsUnknown, Identities: f.identities,
+		UIDs: f.told.UIDs, UIDsUnknown: f.uidsUnknown, Identities: f.identities, Revision: f.revision,
 	}
 	f.told.Flags.Each(func(uid imap.UID, flags diff.Flags) {
 		s.Flags = append(s.Flags, folder.MessageFlags{UID: uid, Flags: string(flags)})
@@ -101,7 +118,7 @@ func (f *folderState) restore(s *folder.Snapshot) {
 	for _, m := range s.Flags {
 		f.told.Flags.Set(m.UID, diff.Flags(m.Flags))
 	}
-	f.started, f.uidsUnknown, f.identities, f.covered = true, s.UIDsUnknown, s.Identities, s.Number
+	f.started, f.uidsUnknown, f.identities, f.revision = true, s.UIDsUnknown, s.Identities, s.Revision
 }
 
 // apply moves the folder past one of its events.
@@ -109,7 +126,10 @@ func (f *folderState) apply(data any, checkpoint *event.Checkpoint, uid imap.UID
 	switch data := data.(type) {
 	case *event.MessageCreated:
 		f.told.Apply(diff.Change{Kind: diff.Created, UID: uid, After: flagsOf(data.Flags)})
+		f.unsettled++
 		f.remember(data.EmailID)
+	case *event.MessageMissing:
+		f.told.Apply(diff.Change{Kind: diff.Missing, UID: uid})
 	case *event.MessageUpdated:
 		f.told.Apply(diff.Change{Kind: diff.Updated, UID: uid, After: flagsOf(data.Flags.After), ModSeq: data.ModSeq})
 	case *event.MessageDeleted:

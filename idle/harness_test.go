@@ -116,13 +116,26 @@ func (w *world) register(id, host string, port int, username, password string) *
 	return a
 }
 
-// mailbox registers a fresh user of the shared Dovecot.
-func (w *world) mailbox(id string) (server *dovecottest.Server, username string) {
+// mailbox registers a fresh user of the shared Dovecot, whose mailbox is filled
+// first.
+func (w *world) mailbox(id string, fill ...func(server *dovecottest.Server, username string)) (server *dovecottest.Server, username string) {
 	w.t.Helper()
 	server = dovecottest.Shared(w.t)
 	username, password := server.User(w.t)
+	for _, f := range fill {
+		f(server, username)
+	}
 	w.register(id, server.Host(), server.Port(), username, password)
 	return server, username
+}
+
+// having fills a folder with a message per subject.
+func (w *world) having(name string, subjects ...string) func(server *dovecottest.Server, username string) {
+	return func(server *dovecottest.Server, username string) {
+		for _, subject := range subjects {
+			server.Deliver(w.t, username, name, mail(subject))
+		}
+	}
 }
 
 // awaitState waits until the account is in a state.

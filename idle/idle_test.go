@@ -55,11 +55,7 @@ func TestNewMailIsAnnounced(t *testing.T) {
 func TestOldMailIsNotAnnounced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	server, user := w.mailbox("ann")
-	for i := range 5 {
-		server.Deliver(t, user, "INBOX", mail("old "+strconv.Itoa(i)))
-		server.Deliver(t, user, "Work/Projects", mail("older "+strconv.Itoa(i)))
-	}
+	server, user := w.mailbox("ann", w.having("INBOX", "one", "two", "three"), w.having("Work/Projects", "older", "oldest"))
 	w.start()
 	w.awaitState("ann", account.Connected)
 	server.Deliver(t, user, "INBOX", mail("new"))
@@ -80,9 +76,8 @@ func TestFlagsAndDeletions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			server, user := w.mailbox("ann")
-			first := server.Deliver(t, user, name, mail("first"))
-			second := server.Deliver(t, user, name, mail("second"))
+			const first, second = imap.UID(1), imap.UID(2)
+			server, user := w.mailbox("ann", w.having(name, "first", "second"))
 			w.start()
 			w.awaitState("ann", account.Connected)
 
@@ -163,8 +158,7 @@ func TestRestartTellsWhatWasMissedOnce(t *testing.T) {
 		t.Run("snapshots lost "+strconv.FormatBool(lost), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			server, user := w.mailbox("ann")
-			server.Deliver(t, user, "INBOX", mail("before"))
+			server, user := w.mailbox("ann", w.having("INBOX", "before"))
 			stop := w.start()
 			w.awaitState("ann", account.Connected)
 			seen := server.Deliver(t, user, "INBOX", mail("one"))
@@ -192,8 +186,18 @@ func TestRestartTellsWhatWasMissedOnce(t *testing.T) {
 			}
 			if lost {
 				// As after a crash before the last snapshots: the log is ahead.
-				old := &folder.Snapshot{UIDValidity: idOf(t, w).UIDValidity, UIDNext: 2, UIDs: imap.UIDSet{{Start: 1, Stop: 1}}}
+				saved, err := w.points.Load(t.Context(), "ann")
+				if err != nil {
+					t.Fatal(err)
+				}
+				old := &folder.Snapshot{
+					UIDValidity: idOf(t, w).UIDValidity, UIDNext: 2, UIDs: imap.UIDSet{{Start: 1, Stop: 1}},
+					Revision: saved[inbox[0].Key].Revision,
+				}
 				if err := w.points.Save(t.Context(), "ann", inbox[0].Key, old); err != nil {
+					t.Fatal(err)
+				}
+				if err := w.points.SavePosition(t.Context(), "ann", folder.Position{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -248,8 +252,7 @@ func idOf(t *testing.T, w *world) folder.MessageID {
 func TestResetDoesNotRepeat(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	server, user := w.mailbox("ann")
-	server.Deliver(t, user, "Work", mail("known"))
+	server, user := w.mailbox("ann", w.having("Work", "known"))
 	stop := w.start()
 	w.awaitState("ann", account.Connected)
 	server.Deliver(t, user, "Work", mail("told"))
@@ -334,8 +337,7 @@ func TestTwoOwnersAnnounceOnce(t *testing.T) {
 func TestDeletedAndRegisteredAnew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	server, user := w.mailbox("ann")
-	server.Deliver(t, user, "INBOX", mail("old"))
+	server, _ := w.mailbox("ann", w.having("INBOX", "old"))
 	w.start()
 	w.awaitState("ann", account.Connected)
 	if err := w.accounts.Delete(t.Context(), "ann", ""); err != nil {

@@ -22,15 +22,20 @@ type owner struct {
 
 	// writer is nil as long as the account is not taken.
 	writer *eventlog.Writer
-	// first is what folders there were at first; nil until they were listed.
+	// first is where the account's events begin, and which folders there were.
 	first *folder.First
-	// created says that account.created is in the log.
-	created bool
+	// saved is up to where in the log the snapshots are known to be good.
+	saved folder.Position
+	// created says that account.created is in the log, and deleted that the end
+	// of an earlier registration is.
+	created, deleted bool
 	// paused says that the log tells that the account is paused.
 	paused bool
 	// lost says what the log no longer tells, empty when nothing.
 	lost    string
 	folders map[folder.Key]*folderState
+	// gone are folders whose end the log told of.
+	gone map[folder.Key]bool
 	// names finds the folders by the name the server has for them.
 	names map[string]*folderState
 	inbox *folderState
@@ -40,6 +45,8 @@ type owner struct {
 	statusSaved time.Time
 	// announced is the state that events last told of.
 	announced account.State
+	// partial is why folders other than INBOX cannot be looked at, or nil.
+	partial error
 
 	nextPoll time.Time
 	nextSave time.Time
@@ -71,7 +78,7 @@ func (o *owner) run(ctx context.Context) {
 			o.leave()
 			return
 		}
-		if time.Since(began) > healthyAfter && o.status.State == account.Connected {
+		if time.Since(began) > healthyAfter && (o.status.State == account.Connected || o.status.State == account.Degraded) {
 			wait.reset()
 		}
 		delay := o.failed(ctx, &wait, err)
@@ -127,7 +134,7 @@ func (o *owner) session(ctx context.Context) error {
 	if err := o.catchUp(ctx, conn); err != nil {
 		return err
 	}
-	if err := o.connected(ctx); err != nil {
+	if err := o.watched(ctx); err != nil {
 		return err
 	}
 	return o.watch(ctx, conn)

@@ -34,6 +34,7 @@ func (o *owner) saveStatus(ctx context.Context) {
 	o.statusDirty, o.statusSaved = false, time.Now()
 	err := o.config.Accounts.PutStatus(ctx, o.account, o.status)
 	if err != nil && !errors.Is(err, account.ErrNotFound) && ctx.Err() == nil {
+		o.statusDirty = true
 		o.log.Warn("store the account's status", "error", err)
 	}
 }
@@ -45,15 +46,23 @@ func (o *owner) refreshStatus(ctx context.Context) {
 	}
 }
 
-// connected announces that the mailbox is watched.
-func (o *owner) connected(ctx context.Context) error {
-	if o.announced != account.Connected {
-		if err := o.tell(ctx, &event.AccountConnected{AccountRef: event.AccountAt(o.id())}); err != nil {
+// watched announces that the mailbox is watched, or only INBOX of it.
+func (o *owner) watched(ctx context.Context) error {
+	ref := event.AccountAt(o.id())
+	state, detail := account.Connected, ""
+	var fact event.Data = &event.AccountConnected{AccountRef: ref}
+	if o.partial != nil {
+		state = account.Degraded
+		detail = "INBOX is watched. The other folders cannot be looked at: " + detailOf(o.partial) + ". This is tried again by itself."
+		fact = &event.AccountDegraded{AccountRef: ref, Reason: reasonOf(o.partial), Detail: detail}
+	}
+	if o.announced != state {
+		if err := o.tell(ctx, fact); err != nil {
 			return err
 		}
-		o.announced = account.Connected
+		o.announced = state
 	}
-	o.setState(ctx, account.Connected, "")
+	o.setState(ctx, state, detail)
 	return nil
 }
 
@@ -92,7 +101,7 @@ func (o *owner) unreachable(ctx context.Context, failures int, cause error) {
 // announce tells of a state that the owner fell into by a failure.
 func (o *owner) announce(ctx context.Context, state account.State, fact event.Data) {
 	if err := o.tell(ctx, fact); err != nil {
-		o.writer = nil // taken anew by the next session, which announces it then
+		// The next session takes the account anew and announces it then.
 		if ctx.Err() == nil {
 			o.log.Warn("announce the account's state", "state", state, "error", err)
 		}
@@ -101,22 +110,25 @@ func (o *owner) announce(ctx context.Context, state account.State, fact event.Da
 	o.announced = state
 }
 
-// pause announces that an account is not watched, unless that is the last that
-// was told of it. It is all that is done about a paused one.
+// pause announces that an account is not watched. It is all that is done about
+// a paused one.
 func (o *owner) pause(ctx context.Context) {
+	tryUntilDone(ctx, o.log, "announce that the account is paused", o.tellPaused)
+	if ctx.Err() == nil {
+		o.setState(ctx, account.Paused, "Watching was paused. Resume the account to go on.")
+	}
+}
+
+// tellPaused announces the pause, unless that is the last that was told.
+func (o *owner) tellPaused(ctx context.Context) error {
 	last, err := o.config.Log.Last(ctx, o.id())
-	if err == nil && (last == nil || last.Type != event.TypeAccountPaused) {
-		if err = o.take(ctx); err == nil {
-			err = o.tell(ctx, &event.AccountPaused{AccountRef: event.AccountAt(o.id())})
-		}
+	if err != nil || last != nil && last.Type == event.TypeAccountPaused {
+		return err
 	}
-	if err != nil {
-		if ctx.Err() == nil {
-			o.log.Warn("announce that the account is paused", "error", err)
-		}
-		return
+	if err := o.take(ctx); err != nil {
+		return err
 	}
-	o.setState(ctx, account.Paused, "Watching was paused. Resume the account to go on.")
+	return o.tell(ctx, &event.AccountPaused{AccountRef: event.AccountAt(o.id())})
 }
 
 // reasonOf names a failure for programs, in the terms of the API's errors.

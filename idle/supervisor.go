@@ -3,7 +3,6 @@ package idle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -79,6 +78,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	clear(s.owners)
+	s.buryMissed(ctx, &wg)
 	for change := range s.config.Accounts.Watch(ctx) {
 		s.apply(ctx, &wg, change)
 	}
@@ -125,23 +125,75 @@ func (s *Supervisor) apply(ctx context.Context, wg *sync.WaitGroup, change accou
 	})
 }
 
+// buryMissed buries the accounts that were deleted while nobody watched.
+func (s *Supervisor) buryMissed(ctx context.Context, wg *sync.WaitGroup) {
+	kept, err := s.config.Checkpoints.Accounts(ctx)
+	if err != nil {
+		s.config.Logger.Error("look for accounts that were deleted", "error", err)
+	}
+	for _, id := range kept {
+		if _, err := s.config.Accounts.Get(ctx, id); errors.Is(err, account.ErrNotFound) {
+			s.apply(ctx, wg, account.Change{ID: id, Deleted: true})
+		}
+	}
+}
+
 // bury announces that an account is gone and forgets what is kept about it.
 func (s *Supervisor) bury(ctx context.Context, id string) {
-	err := func() error {
-		writer, err := s.config.Log.Writer(ctx, id, 0)
+	tryUntilDone(ctx, s.config.Logger.With("account", id), "forget a deleted account", func(ctx context.Context) error {
+		last, err := s.config.Log.Last(ctx, id)
 		if err != nil {
 			return err
 		}
-		deleted := event.New(id, writer.Head().Number, time.Now(), &event.AccountDeleted{AccountRef: event.AccountAt(id)})
-		if _, err := writer.Append(ctx, deleted); err != nil {
-			return err
+		if last == nil || last.Type != event.TypeAccountDeleted {
+			if err := s.tellDeleted(ctx, id); err != nil {
+				return err
+			}
 		}
-		if err := s.config.Checkpoints.Forget(ctx, id); err != nil {
-			return err
+		return forget(ctx, s.config, id)
+	})
+}
+
+func (s *Supervisor) tellDeleted(ctx context.Context, id string) error {
+	position, err := s.config.Checkpoints.LoadPosition(ctx, id)
+	if err != nil {
+		return err
+	}
+	writer, err := s.config.Log.Writer(ctx, id, position.Number)
+	if err != nil {
+		return err
+	}
+	deleted := event.New(id, writer.Head().Number, time.Now(), &event.AccountDeleted{AccountRef: event.AccountAt(id)})
+	_, err = writer.Append(ctx, deleted)
+	return err
+}
+
+// forget drops what is kept about an account. The checkpoints go last: as long
+// as there are any, the account is known to be there.
+func forget(ctx context.Context, config Config, id string) error {
+	if err := config.Folders.Forget(ctx, id); err != nil {
+		return err
+	}
+	return config.Checkpoints.Forget(ctx, id)
+}
+
+// tryUntilDone does something that only the log and what is stored beside it can
+// make fail, until it succeeds or ctx ends.
+func tryUntilDone(ctx context.Context, log *slog.Logger, what string, do func(context.Context) error) {
+	var wait backoff
+	for {
+		err := do(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
 		}
-		return s.config.Folders.Forget(ctx, id)
-	}()
-	if err != nil && ctx.Err() == nil {
-		s.config.Logger.Error("forget a deleted account", "account", id, "error", fmt.Sprint(err))
+		delay := min(wait.next(), logRetry)
+		log.Warn(what, "error", err, "wait", delay)
+		timer := time.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
 	}
 }

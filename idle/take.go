@@ -6,55 +6,33 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/postern-mail/postern/idle/diff"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 )
 
-// logError marks failures of the event log and of what is stored beside it.
-// After one the owner no longer knows what the log has been told, and takes the
-// account anew.
-type logError struct{ err error }
-
-func (e *logError) Error() string { return e.err.Error() }
-func (e *logError) Unwrap() error { return e.err }
-
-func logFailed(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &logError{err}
-}
-
 // take finds out what the log has been told of the account, and fences off
 // whoever wrote before: a former owner that was only paused states a head that
 // is no longer the account's, and is refused.
 func (o *owner) take(ctx context.Context) error {
-	o.folders = make(map[folder.Key]*folderState)
-	o.lost, o.paused = "", false
+	o.folders, o.names, o.inbox = make(map[folder.Key]*folderState), nil, nil
+	o.gone = make(map[folder.Key]bool)
+	o.created, o.deleted, o.paused, o.lost = false, false, false, ""
 	if err := o.loadFirst(ctx); err != nil {
 		return err
 	}
-	snapshots, err := o.config.Checkpoints.Load(ctx, o.id())
+	from, known, err := o.loadSnapshots(ctx)
 	if err != nil {
 		return err
-	}
-	var known uint64
-	oldest := eventlog.Head{}
-	for key, snapshot := range snapshots {
-		f := &folderState{Folder: folder.Folder{Key: key}}
-		f.restore(snapshot)
-		o.folders[key] = f
-		known = max(known, snapshot.Number)
-		if oldest.Number == 0 || snapshot.Number < oldest.Number {
-			oldest = eventlog.Head{Sequence: snapshot.Sequence, Number: snapshot.Number}
-		}
 	}
 	if o.writer, err = o.config.Log.Writer(ctx, o.id(), known); err != nil {
 		return err
 	}
-	o.created = o.first != nil
-	if err := o.rollForward(ctx, oldest); err != nil {
+	if err := o.rollForward(ctx, from); err != nil {
+		return err
+	}
+	if err := o.forgetGone(ctx); err != nil {
 		return err
 	}
 	if err := o.nameFolders(ctx); err != nil {
@@ -62,9 +40,17 @@ func (o *owner) take(ctx context.Context) error {
 	}
 	// What is appended here builds upon all that was replayed: had somebody
 	// else appended in between, it would be refused.
+	return o.tell(ctx, o.takenFacts()...)
+}
+
+// takenFacts are what is told when an account is taken.
+func (o *owner) takenFacts() []event.Data {
 	ref := event.AccountAt(o.id())
 	var facts []event.Data
 	if !o.created {
+		if o.first.Replaces && !o.deleted {
+			facts = append(facts, &event.AccountDeleted{AccountRef: ref})
+		}
 		facts = append(facts, &event.AccountCreated{AccountRef: ref, Email: o.account.Email})
 	}
 	facts = append(facts, &event.AccountOwnerChanged{AccountRef: ref, Node: o.config.Node})
@@ -74,27 +60,68 @@ func (o *owner) take(ctx context.Context) error {
 	if o.lost != "" {
 		facts = append(facts, &event.AccountGap{AccountRef: ref, Reason: o.lost})
 	}
-	return o.tell(ctx, facts...)
+	return facts
 }
 
-// loadFirst reads which folders the account had at first. What is left of an
-// earlier registration under the same id is forgotten: it was another mailbox.
+// loadFirst reads where the account's events begin and which folders it had at
+// first. What is left of an earlier registration under the same id is forgotten:
+// it was another mailbox. Where the new one begins is stored before anything is
+// told of it, so that the two are never taken for one.
 func (o *owner) loadFirst(ctx context.Context) error {
 	first, err := o.config.Checkpoints.LoadFirst(ctx, o.id())
 	if err != nil {
 		return err
 	}
-	if first != nil && first.Incarnation != o.incarnation() {
-		if err := o.config.Checkpoints.Forget(ctx, o.id()); err != nil {
+	if first != nil && first.Incarnation == o.incarnation() {
+		o.first, o.created = first, first.Folders != nil
+		return nil
+	}
+	if first != nil {
+		if err := forget(ctx, o.config, o.id()); err != nil {
 			return err
 		}
-		first = nil
 	}
-	o.first = first
-	return nil
+	last, err := o.config.Log.Last(ctx, o.id())
+	if err != nil {
+		return err
+	}
+	o.first = &folder.First{Incarnation: o.incarnation()}
+	if last != nil {
+		o.first.After = folder.Position{Sequence: last.Sequence(), Number: last.Number}
+		o.first.Replaces = last.Type != event.TypeAccountDeleted
+	}
+	return o.config.Checkpoints.SaveFirst(ctx, o.id(), o.first)
 }
 
 func (o *owner) incarnation() string { return o.account.CreateTime.UTC().Format(time.RFC3339Nano) }
+
+// loadSnapshots restores the folders. It returns from where on the log has to be
+// replayed, and the highest number that the account's events are known to have
+// reached.
+func (o *owner) loadSnapshots(ctx context.Context) (from eventlog.Head, known uint64, err error) {
+	// The position before the snapshots: what is saved in between only makes
+	// the snapshots newer than it says.
+	if o.saved, err = o.config.Checkpoints.LoadPosition(ctx, o.id()); err != nil {
+		return from, 0, err
+	}
+	snapshots, err := o.config.Checkpoints.Load(ctx, o.id())
+	if err != nil {
+		return from, 0, err
+	}
+	from = eventlog.Head(o.first.After)
+	if o.saved.Number > from.Number {
+		from = eventlog.Head(o.saved)
+	}
+	known = from.Number
+	for key, snapshot := range snapshots {
+		f := &folderState{Folder: folder.Folder{Key: key}}
+		f.restore(snapshot)
+		f.covered = max(snapshot.Number, from.Number)
+		known = max(known, snapshot.Number)
+		o.folders[key] = f
+	}
+	return from, known, nil
+}
 
 // rollForward applies the account's events behind the snapshots.
 func (o *owner) rollForward(ctx context.Context, after eventlog.Head) error {
@@ -108,7 +135,21 @@ func (o *owner) rollForward(ctx context.Context, after eventlog.Head) error {
 	o.lost = "The event log no longer reaches back to where this account was last watched. " +
 		"Changes from that time may be missing or announced again."
 	_, err = o.config.Log.Replay(ctx, o.id(), eventlog.Head{}, o.replay)
+	for _, f := range o.folders {
+		f.uidsUnknown = true // what was created and deleted in the gap is not in the list
+	}
 	return err
+}
+
+// forgetGone drops what is kept about folders whose end was told, in case that
+// a former owner did not get to it. What is kept would come to life again.
+func (o *owner) forgetGone(ctx context.Context) error {
+	for key := range o.gone {
+		if err := o.forgetFolder(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // nameFolders gives the folders the names that the server had for them, by which
@@ -138,7 +179,7 @@ func (o *owner) replay(entry *eventlog.Entry) error {
 	case *event.AccountDeleted:
 		// That was an earlier registration under the same id.
 		clear(o.folders)
-		o.created = false
+		o.created, o.deleted, o.paused = false, true, false
 	case *event.AccountCreated:
 		o.created = true
 	case *event.AccountPaused:
@@ -163,12 +204,18 @@ func (o *owner) replay(entry *eventlog.Entry) error {
 // replayInto applies an event to a folder. A folder without a snapshot starts
 // with the first of its events: its UIDs are then listed anew.
 func (o *owner) replayInto(f *folderState, ev event.Event) error {
-	if _, gone := ev.Data.(*event.FolderDeleted); gone {
+	created := false
+	switch ev.Data.(type) {
+	case *event.FolderDeleted:
 		delete(o.folders, f.Key)
+		o.gone[f.Key] = true
 		return nil
+	case *event.FolderCreated:
+		created = true
+		delete(o.gone, f.Key)
 	}
-	if _, created := ev.Data.(*event.FolderCreated); !f.started && !created {
-		f.told.UIDValidity, f.told.UIDNext = ev.Checkpoint.UIDValidity, ev.Checkpoint.UID+1
+	if !f.started && !created {
+		f.told.UIDValidity, f.told.UIDNext = ev.Checkpoint.UIDValidity, diff.After(ev.Checkpoint.UID)
 		f.started, f.uidsUnknown = true, true
 	}
 	ref, ok := ev.Data.(interface {
@@ -182,54 +229,5 @@ func (o *owner) replayInto(f *folderState, ev event.Event) error {
 		}
 	}
 	f.apply(ev.Data, ev.Checkpoint, id.UID)
-	return nil
-}
-
-// tell appends facts about the account to the log.
-func (o *owner) tell(ctx context.Context, facts ...event.Data) error {
-	now, after := time.Now(), o.writer.Head().Number
-	events := make([]event.Event, len(facts))
-	for i, data := range facts {
-		events[i] = event.New(o.id(), after+uint64(i), now, data)
-	}
-	return o.append(ctx, events)
-}
-
-// tellOf appends facts about one folder, whose state they leave where it is.
-func (o *owner) tellOf(ctx context.Context, f *folderState, facts ...event.Data) error {
-	now, after := time.Now(), o.writer.Head().Number
-	events := make([]event.Event, len(facts))
-	for i, data := range facts {
-		events[i] = event.New(o.id(), after+uint64(i), now, data)
-		events[i].Checkpoint = f.checkpoint()
-	}
-	return o.append(ctx, events)
-}
-
-func (o *owner) append(ctx context.Context, events []event.Event) error {
-	if _, err := o.writer.Append(ctx, events...); err != nil {
-		return logFailed(err)
-	}
-	o.status.Counters.Events += int64(len(events))
-	o.status.LastEventTime = events[len(events)-1].Time
-	o.statusDirty = true
-	return nil
-}
-
-// save stores the snapshots of the folders that have moved since their last.
-func (o *owner) save(ctx context.Context) error {
-	if o.writer == nil {
-		return nil
-	}
-	head := o.writer.Head()
-	for _, f := range o.folders {
-		if !f.dirty || !f.started || f.resetting {
-			continue
-		}
-		if err := o.config.Checkpoints.Save(ctx, o.id(), f.Key, f.snapshot(head.Sequence, head.Number)); err != nil {
-			return logFailed(err)
-		}
-		f.dirty = false
-	}
 	return nil
 }

@@ -4,10 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 	"time"
-
-	"github.com/emersion/go-imap/v2"
 
 	"github.com/postern-mail/postern/idle/diff"
 	"github.com/postern-mail/postern/internal/event"
@@ -20,9 +17,11 @@ import (
 const atOnce = 100
 
 // tellChanges names what a look found, tells it, and moves the folder past it.
-func (o *owner) tellChanges(ctx context.Context, l *look, origin event.Origin) error {
+// It returns how much there was to tell.
+func (o *owner) tellChanges(ctx context.Context, l *look, origin event.Origin) (told int, err error) {
 	f, now := l.folder, time.Now()
 	changes := diff.Compare(&f.told, &l.found)
+	told = len(changes)
 	for len(changes) > 0 {
 		chunk := changes[:min(len(changes), atOnce)]
 		changes = changes[len(chunk):]
@@ -38,11 +37,17 @@ func (o *owner) tellChanges(ctx context.Context, l *look, origin event.Origin) e
 		}
 		f.dirty = true
 		if err := o.append(ctx, events); err != nil {
-			return err
+			return told, err
 		}
 	}
+	if l.found.HighestModSeq > f.told.HighestModSeq {
+		f.dirty = true
+	}
 	f.told.Settle(&l.found)
-	return nil
+	if l.found.HighestModSeq > 0 {
+		f.unsettled = 0
+	}
+	return told, nil
 }
 
 // dataOf is what is told of a change.
@@ -50,7 +55,11 @@ func (o *owner) dataOf(l *look, change diff.Change, origin event.Origin) event.D
 	id := l.folder.messageID(change.UID)
 	switch change.Kind {
 	case diff.Created:
-		m, envelope := l.arrival(change.UID), l.envelopes[change.UID]
+		m, envelope := l.arrivals[change.UID], l.envelopes[change.UID]
+		if change.Late {
+			origin = event.OriginReappeared
+		}
+		l.folder.unsettled++
 		emailID := o.account.EmailID(m, envelope)
 		l.folder.remember(emailID)
 		return createdData(event.MessageAt(o.id(), id, emailID, ""), m, envelope, origin)
@@ -60,20 +69,14 @@ func (o *owner) dataOf(l *look, change diff.Change, origin event.Origin) event.D
 			Flags:      flagsData(change),
 			ModSeq:     change.ModSeq,
 		}
+	case diff.Missing:
+		return &event.MessageMissing{
+			MessageRef: event.MessageAt(o.id(), id, "", ""),
+			Detail:     "The server lists this message and does not give it.",
+		}
 	default:
 		return &event.MessageDeleted{MessageRef: event.MessageAt(o.id(), id, "", "")}
 	}
-}
-
-// arrival is what was fetched of a new message, the last answer if there were
-// several.
-func (l *look) arrival(uid imap.UID) *imapconn.FetchMessage {
-	for _, m := range slices.Backward(l.arrived) {
-		if m.UID == uid {
-			return m
-		}
-	}
-	return &imapconn.FetchMessage{} // not reached: created changes come from arrivals
 }
 
 func createdData(ref event.MessageRef, m *imapconn.FetchMessage, envelope *message.Envelope, origin event.Origin) *event.MessageCreated {

@@ -66,12 +66,14 @@ func (o *owner) takeUpdate(ctx context.Context) error {
 		o.account, o.changed.pending = o.changed.pending, nil
 	}
 	o.changed.mu.Unlock()
-	fields := changedFields(o.known, o.account)
-	o.known = o.account
-	if len(fields) == 0 {
-		return nil
+	if fields := changedFields(o.known, o.account); len(fields) > 0 {
+		err := o.tell(ctx, &event.AccountUpdated{AccountRef: event.AccountAt(o.id()), Fields: fields})
+		if err != nil {
+			return err
+		}
 	}
-	return o.tell(ctx, &event.AccountUpdated{AccountRef: event.AccountAt(o.id()), Fields: fields})
+	o.known = o.account
+	return nil
 }
 
 // changedFields names the settings that differ, as the API spells them.

@@ -22,11 +22,12 @@ const (
 
 // schedule sets the time of the next poll. It is spread out, so that accounts
 // that connected together do not poll together for ever.
-func (o *owner) schedule(now time.Time) {
+func (o *owner) schedule() {
 	interval := o.config.PollInterval
 	if o.account.Watch.PollInterval > 0 {
 		interval = o.account.Watch.PollInterval
 	}
+	now := time.Now()
 	o.nextPoll = now.Add(interval - rand.N(interval/10+1))
 	o.nextSave = now.Add(savePace)
 }
@@ -34,80 +35,112 @@ func (o *owner) schedule(now time.Time) {
 // watch waits for what the server tells, looks where it points, and polls what
 // is not pushed. It returns when the connection fails or ctx ends.
 func (o *owner) watch(ctx context.Context, conn *imapconn.Conn) error {
+	var restless restless
 	for {
-		updates, err := o.wait(ctx, conn)
+		hints, woken, err := o.wait(ctx, conn)
 		if err != nil {
 			return err
 		}
 		if err := o.takeUpdate(ctx); err != nil {
 			return err
 		}
-		for _, alert := range updates.Alerts { // RFC 9051 section 7.1: for the user's eyes
-			o.log.Warn("the server wants to be read", "alert", alert)
-		}
-		if err := o.react(ctx, conn, updates); err != nil {
+		told := o.status.Counters.Events
+		if err := o.react(ctx, conn, hints); err != nil {
 			return err
 		}
-		now := time.Now()
-		// A folder that NOTIFY or a stray STATUS named is found by a poll,
-		// which compares all of them in one round trip.
-		if !now.Before(o.nextPoll) || len(updates.Folders) > 0 || updates.Overflow {
+		pause := restless.after(woken && o.status.Counters.Events == told)
+		if err := o.rest(ctx, min(pause, time.Until(o.nextPoll))); err != nil {
+			return err
+		}
+		if !time.Now().Before(o.nextPoll) {
 			if err := o.poll(ctx, conn); err != nil {
 				return err
 			}
-			o.schedule(now)
+			o.schedule()
 		}
-		if !now.Before(o.nextSave) {
+		if !time.Now().Before(o.nextSave) {
 			if err := o.save(ctx); err != nil {
 				return err
 			}
-			o.nextSave = now.Add(savePace)
+			o.nextSave = time.Now().Add(savePace)
 		}
 		o.refreshStatus(ctx)
 	}
 }
 
 // wait returns what the server told, or nothing when it is time to do something.
-func (o *owner) wait(ctx context.Context, conn *imapconn.Conn) (imapconn.Updates, error) {
+// woken says that the server ended the wait.
+func (o *owner) wait(ctx context.Context, conn *imapconn.Conn) (hints imapconn.Updates, woken bool, err error) {
 	until := time.Until(o.nextPoll)
-	if o.dirty() {
+	if o.unsaved() {
 		until = min(until, time.Until(o.nextSave))
 	}
 	if !conn.Has(imap.CapIdle) {
-		return o.waitWithoutIdle(ctx, min(until, noIdlePoll))
+		hints, err = o.waitWithoutIdle(ctx, conn, min(until, noIdlePoll))
+		return hints, false, err
 	}
 	activity, err := conn.Idle(ctx, max(until, 0))
 	var refused *imapconn.Error
 	if errors.As(err, &refused) {
 		// It has IDLE and refuses it now and then; looking is as good.
-		return o.waitWithoutIdle(ctx, min(until, noIdlePoll))
+		hints, err = o.waitWithoutIdle(ctx, conn, min(until, noIdlePoll))
+		return hints, false, err
 	}
-	return activity.Updates, err
+	woken = activity.Reason == imapconn.ActivityUpdate || activity.Reason == imapconn.ActivityEnded
+	return activity.Updates, woken, err
 }
 
-// waitWithoutIdle is a pause after which INBOX is to be looked at.
-func (o *owner) waitWithoutIdle(ctx context.Context, d time.Duration) (imapconn.Updates, error) {
+// waitWithoutIdle is a pause after which the server is asked for news (RFC 9051
+// section 6.1.2) and INBOX is to be looked at.
+func (o *owner) waitWithoutIdle(ctx context.Context, conn *imapconn.Conn, d time.Duration) (imapconn.Updates, error) {
+	if err := o.rest(ctx, d); err != nil {
+		return imapconn.Updates{}, err
+	}
+	if err := conn.Noop(ctx); err != nil {
+		return imapconn.Updates{}, err
+	}
+	hints := conn.Updates()
+	hints.Exists, hints.Flags = true, true
+	return hints, nil
+}
+
+// rest waits for a time.
+func (o *owner) rest(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return imapconn.Updates{}, ctx.Err()
+		return ctx.Err()
 	case <-timer.C:
-		return imapconn.Updates{Exists: true, Flags: true}, nil
+		return nil
 	}
 }
 
-// dirty reports whether there is something to save.
-func (o *owner) dirty() bool {
-	if o.statusDirty {
-		return true
+// restless counts the turns in a row in which a server ended the wait for
+// nothing: it ends IDLE by itself at once, or tells the number of messages
+// whenever IDLE begins. Without a pause the two would talk for ever.
+type restless int
+
+const (
+	restlessAfter = 5
+	restlessFirst = 50 * time.Millisecond
+	restlessCap   = 10 * time.Second
+)
+
+// after takes a turn into account and returns how long to pause.
+func (r *restless) after(forNothing bool) time.Duration {
+	if !forNothing {
+		*r = 0
+		return 0
 	}
-	for _, f := range o.folders {
-		if f.dirty {
-			return true
-		}
+	*r = min(*r+1, restlessAfter+16)
+	if *r <= restlessAfter {
+		return 0
 	}
-	return false
+	return min(restlessFirst<<(*r-restlessAfter), restlessCap)
 }
 
 // poll compares all folders with what is known. It also looks at INBOX, for
@@ -117,13 +150,22 @@ func (o *owner) poll(ctx context.Context, conn *imapconn.Conn) error {
 	if err != nil {
 		return err
 	}
-	if err := o.lookAtInbox(ctx, conn, nil, true); err != nil {
+	if !conn.Has(imap.CapIdle) {
+		// There are servers that show new mail to none but a new SELECT.
+		err = o.openInbox(ctx, conn)
+	} else if err = o.lookAtInbox(ctx, conn, false, true); err == nil && o.inbox.lagging() {
+		err = o.openInbox(ctx, conn)
+	}
+	if err != nil {
 		return err
 	}
 	if !conn.Has(imap.CapCondStore) {
 		changed = o.rotate(changed)
 	}
-	return o.lookElsewhere(ctx, conn, changed)
+	if err := o.lookElsewhere(ctx, conn, changed); err != nil {
+		return err
+	}
+	return o.watched(ctx)
 }
 
 // rotate adds one folder, whichever, to those to look at: without CONDSTORE,

@@ -24,8 +24,9 @@ type Mailbox struct {
 	// HighestModSeq says that flag changes up to it have been told (RFC 7162).
 	// It is 0 on servers without CONDSTORE.
 	HighestModSeq uint64
-	// UIDs are the messages known to be there: sorted, disjoint ranges, all
-	// below UIDNext.
+	// UIDs are the messages known to be there: sorted, disjoint ranges. Those
+	// above UIDNext are none to tell of, because they were known by other
+	// numbers or are old.
 	UIDs imap.UIDSet
 	// Flags are those last told of the newest messages.
 	Flags Window
@@ -45,6 +46,10 @@ type Look struct {
 	// listed; what is known and not among them is gone.
 	Present    imap.UIDSet
 	HasPresent bool
+	// Late are UIDs that are there, were not told of, and are below others that
+	// were: the server did not give them when they were new, or took back that
+	// they were gone. Those of them that are Missing were given up.
+	Late, Missing imap.UIDSet
 	// HighestModSeq was the folder's before the messages were fetched, so that
 	// a change during the fetch is found by the next look. It is 0 when
 	// unknown.
@@ -66,12 +71,16 @@ const (
 	Created Kind = iota + 1
 	Updated
 	Deleted
+	// Missing is a message that is counted and cannot be read.
+	Missing
 )
 
 // Change is one thing that happened to one message.
 type Change struct {
 	Kind Kind
 	UID  imap.UID
+	// Late says, for Created, that a higher UID was told of before.
+	Late bool
 	// Before are the flags last told of, for Updated; HasBefore says whether
 	// they are known.
 	Before    Flags
@@ -85,21 +94,22 @@ type Change struct {
 // Compare names what happened between base and look, in the order in which it
 // is to be told: new messages by ascending UID, so that having told of a UID
 // means having told of all below it; changed flags by ascending MODSEQ, for
-// the same reason; then deletions by ascending UID.
+// the same reason; then deletions by ascending UID. Late messages and missing
+// ones are exceptions, whose names say so.
 func Compare(base *Mailbox, look *Look) []Change {
 	created, updated := compareMessages(base, look)
-	changes := slices.Concat(created, updated, compareDeleted(base, look))
+	changes := slices.Concat(created, compareMissing(base, look), updated, compareDeleted(base, look))
 	return slices.Clip(changes)
 }
 
 func compareMessages(base *Mailbox, look *Look) (created, updated []Change) {
 	for _, message := range newestReport(look.Messages) {
-		if message.UID >= base.UIDNext && !base.UIDs.Contains(message.UID) {
-			created = append(created, Change{Kind: Created, UID: message.UID, After: message.Flags})
-			continue
-		}
 		if !base.UIDs.Contains(message.UID) {
-			continue // told of as deleted, or never there: a late or stray answer
+			late := look.Late.Contains(message.UID)
+			if message.UID >= base.UIDNext || late { // else a stray answer
+				created = append(created, Change{Kind: Created, UID: message.UID, Late: late, After: message.Flags})
+			}
+			continue
 		}
 		before, known := base.Flags.Get(message.UID)
 		if known && before == message.Flags {
@@ -133,6 +143,14 @@ func newestReport(messages []Message) []Message {
 	return kept
 }
 
+func compareMissing(base *Mailbox, look *Look) []Change {
+	var missing []Change
+	for uid := range All(Subtract(look.Missing, base.UIDs)) {
+		missing = append(missing, Change{Kind: Missing, UID: uid})
+	}
+	return missing
+}
+
 func compareDeleted(base *Mailbox, look *Look) []Change {
 	gone := Intersect(base.UIDs, look.Vanished)
 	if look.HasPresent {
@@ -151,8 +169,10 @@ func (m *Mailbox) Apply(change Change) {
 	switch change.Kind {
 	case Created:
 		m.UIDs.AddNum(change.UID)
-		m.UIDNext = max(m.UIDNext, change.UID, change.UID+1) // the highest UID of all has no next
+		m.UIDNext = max(m.UIDNext, After(change.UID))
 		m.Flags.Set(change.UID, change.After)
+	case Missing:
+		m.UIDs.AddNum(change.UID)
 	case Updated:
 		m.HighestModSeq = max(m.HighestModSeq, change.ModSeq)
 		m.Flags.Set(change.UID, change.After)
@@ -173,6 +193,9 @@ func (m *Mailbox) Settle(look *Look) {
 		}
 	}
 }
+
+// After is the UID after one. The highest of all has none, and gives itself.
+func After(uid imap.UID) imap.UID { return max(uid, uid+1) }
 
 // Count returns the number of messages known to be there.
 func (m *Mailbox) Count() uint64 { return Count(m.UIDs) }

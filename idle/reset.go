@@ -1,0 +1,106 @@
+package idle
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/idle/diff"
+	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/imapconn"
+)
+
+// maxResets is how many times in a row a folder may be opened with another
+// UIDVALIDITY. A server that makes one up each time has no names for messages.
+const maxResets = 5
+
+// unsteadyError reports a folder whose UIDVALIDITY does not stay.
+type unsteadyError struct{ path []string }
+
+func (e *unsteadyError) Error() string {
+	return fmt.Sprintf("the server gives folder %q another UIDVALIDITY each time it is opened, so its messages cannot be named", e.path)
+}
+
+// checkValidity compares the UIDVALIDITY of a folder that was opened with what
+// it was before. 0 means that the server did not tell.
+func (o *owner) checkValidity(ctx context.Context, f *folderState, validity uint32) error {
+	told := &f.told
+	switch {
+	case validity == 0 || validity == told.UIDValidity:
+		f.resets = 0
+		return nil
+	case told.UIDValidity == 0 && told.UIDNext <= 1:
+		// A new folder of whose state nothing was to be had. No message has been
+		// told of, so no name changes.
+		told.UIDValidity, f.dirty = validity, true
+		return nil
+	case f.resets >= maxResets:
+		return &unsteadyError{f.Path()}
+	}
+	f.resets++
+	return o.reset(ctx, f, validity)
+}
+
+// reset announces that the server renumbered a folder.
+func (o *owner) reset(ctx context.Context, f *folderState, validity uint32) error {
+	previous := f.told.UIDValidity
+	f.told = diff.Mailbox{UIDValidity: validity}
+	f.resetting, f.dirty = true, true
+	return o.tellOf(ctx, f, &event.FolderReset{
+		FolderRef:           event.FolderAt(o.id(), f.Key, f.Path()),
+		PreviousUIDValidity: previous, UIDValidity: validity,
+	})
+}
+
+// matchAgain finds the mail that was told of under a folder's former numbers,
+// by what it is, and counts it as told. What is new among the newest messages
+// is then told of as found again; what is older than all that is remembered was
+// told of, or was there before.
+func (o *owner) matchAgain(ctx context.Context, conn *imapconn.Conn, f *folderState) error {
+	uids, _, err := allUIDs(ctx, conn)
+	if err != nil {
+		return err
+	}
+	known := make(map[uint64]bool, len(f.identities))
+	for _, id := range f.identities {
+		known[id] = true
+	}
+	told := diff.Mailbox{UIDValidity: f.told.UIDValidity, UIDNext: end(uids), HighestModSeq: conn.SelectData().HighestModSeq}
+	var unknown imap.UIDSet
+	err = o.fetchIdentities(ctx, conn, last(uids, diff.WindowSize), func(m *imapconn.FetchMessage, emailID string) {
+		if known[identityHash(emailID)] {
+			told.Flags.Set(m.UID, diff.MakeFlags(m.Flags))
+		} else {
+			unknown.AddNum(m.UID)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	told.UIDs = diff.Subtract(uids, unknown)
+	if len(unknown) > 0 {
+		told.UIDNext = unknown[0].Start
+	}
+	f.told, f.resetting, f.uidsUnknown, f.dirty = told, false, false, true
+	return o.save(ctx)
+}
+
+// listAgain lists the UIDs of a folder whose list was lost. What was deleted
+// meanwhile cannot be told any more.
+func (o *owner) listAgain(ctx context.Context, conn *imapconn.Conn, f *folderState) error {
+	uids, _, err := allUIDs(ctx, conn)
+	if err != nil {
+		return err
+	}
+	f.told.UIDs = diff.Below(uids, f.told.UIDNext)
+	f.uidsUnknown, f.dirty = false, true
+	return o.tellGap(ctx, f, "The folder's list of messages had to be made anew; deletions since it was last watched are not known.")
+}
+
+// tellGap announces that changes in a folder may have been missed.
+func (o *owner) tellGap(ctx context.Context, f *folderState, reason string) error {
+	return o.tellOf(ctx, f, &event.AccountGap{
+		AccountRef: event.AccountAt(o.id()), Folder: event.FolderName(o.id(), f.Key), Reason: reason,
+	})
+}
