@@ -74,7 +74,7 @@ func (s *messageService) downloadRaw(ctx context.Context, req *posternv1.Downloa
 	if err != nil {
 		return err
 	}
-	err = s.open(ctx, p, func(c *imapconn.Conn) error {
+	err = s.open(ctx, p, readSlowly, func(c *imapconn.Conn) error {
 		return fetchRaw(ctx, c, p.id.UID, func(raw *imapconn.BodySection) error {
 			err := out.begin(file{contentType: "message/rfc822", name: p.id.String() + ".eml", size: raw.Literal.Size()})
 			if err != nil {
@@ -96,7 +96,7 @@ func (s *messageService) downloadPart(ctx context.Context, req *posternv1.Downlo
 	if err != nil {
 		return err
 	}
-	err = s.open(ctx, p, func(c *imapconn.Conn) error {
+	err = s.open(ctx, p, readSlowly, func(c *imapconn.Conn) error {
 		opts := &imapconn.FetchOptions{}
 		opts.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
 		opts.RFC822Size = true // tells the answer from news of flags

@@ -41,6 +41,9 @@ type messageService struct {
 // not even \Recent.
 var readOnlyMailbox = &imapconn.DoOptions{ReadOnly: true}
 
+// readSlowly is for downloads, whose pace is the client's.
+var readSlowly = &imapconn.DoOptions{ReadOnly: true, Slow: true}
+
 var messageFields = (&posternv1.Message{}).ProtoReflect().Descriptor()
 
 // placed is a message that a name stands for, before anyone has looked.
@@ -73,8 +76,8 @@ func (s *messageService) locate(ctx context.Context, name string) (placed, error
 
 // open runs fn on a connection that has the message's folder selected, once
 // the name is known to be still good there.
-func (s *messageService) open(ctx context.Context, p placed, fn func(*imapconn.Conn) error) error {
-	return s.mailboxes.Do(ctx, p.account.ID, p.folder.Name, readOnlyMailbox, func(c *imapconn.Conn) error {
+func (s *messageService) open(ctx context.Context, p placed, opts *imapconn.DoOptions, fn func(*imapconn.Conn) error) error {
+	return s.mailboxes.Do(ctx, p.account.ID, p.folder.Name, opts, func(c *imapconn.Conn) error {
 		if c.SelectData().UIDValidity != p.id.UIDValidity {
 			return refuse(codes.NotFound, reasonUIDValidityChanged,
 				"The mail server has renumbered the folder, so all of its messages have new names: list the folder to find them.")
@@ -121,7 +124,7 @@ func (s *messageService) GetMessage(ctx context.Context, req *posternv1.GetMessa
 	}
 	want := wantedOf(req, paths)
 	var out *posternv1.Message
-	err = s.open(ctx, p, func(c *imapconn.Conn) error {
+	err = s.open(ctx, p, readOnlyMailbox, func(c *imapconn.Conn) error {
 		p.account = pinned(p.account, c.Caps())
 		m, err := fetchOne(ctx, c, p.id.UID, want.fetchOptions())
 		if err != nil {

@@ -49,6 +49,7 @@ type PoolConfig struct {
 type Pool struct {
 	cfg   PoolConfig
 	slots chan struct{} // held by each Do that has a connection
+	slow  chan struct{} // held beside its slot by each Do of a slow request
 
 	mu      sync.Mutex
 	idle    []*pooled // the last one was used last
@@ -76,6 +77,7 @@ func NewPool(cfg PoolConfig) *Pool {
 	return &Pool{
 		cfg:     cfg,
 		slots:   make(chan struct{}, cfg.Size),
+		slow:    make(chan struct{}, max(1, cfg.Size-1)),
 		inUse:   make(map[*pooled]struct{}),
 		drained: make(chan struct{}),
 	}
@@ -90,6 +92,11 @@ type DoOptions struct {
 	// sent only on a connection that has just proved to be alive, and never
 	// again.
 	Once bool
+	// Slow says that somebody else sets the pace of fn, such as a client that
+	// downloads. Slow requests wait for each other while only one connection is
+	// left, so that a few of them cannot hold up all else that the account's
+	// pool is for. A pool of one connection has none to spare.
+	Slow bool
 }
 
 // Do calls fn with a connection that has the mailbox selected, or with any
@@ -103,10 +110,14 @@ func (p *Pool) Do(ctx context.Context, mailbox string, opts *DoOptions, fn func(
 	if opts == nil {
 		opts = &DoOptions{}
 	}
-	select {
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("wait for a connection: %w", ctx.Err())
+	if opts.Slow {
+		if err := acquire(ctx, p.slow); err != nil {
+			return err
+		}
+		defer func() { <-p.slow }()
+	}
+	if err := acquire(ctx, p.slots); err != nil {
+		return err
 	}
 	defer func() { <-p.slots }()
 
@@ -115,6 +126,15 @@ func (p *Pool) Do(ctx context.Context, mailbox string, opts *DoOptions, fn func(
 		_, err = p.try(ctx, mailbox, opts, fn, true)
 	}
 	return err
+}
+
+func acquire(ctx context.Context, slots chan<- struct{}) error {
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for a connection: %w", ctx.Err())
+	}
 }
 
 // try is one attempt of Do. again says that it failed only because a connection

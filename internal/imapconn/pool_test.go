@@ -165,6 +165,47 @@ func TestPoolReadOnly(t *testing.T) {
 	}
 }
 
+func TestPoolSlowLeavesOne(t *testing.T) {
+	t.Parallel()
+	h := newHonest(t)
+	p := h.pool(t, func(cfg *PoolConfig) { cfg.Size = 3 })
+	ctx := testContext(t)
+	var running atomic.Int32
+	release := make(chan struct{})
+	entered := make(chan struct{}, 3)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			err := p.Do(ctx, "", &DoOptions{Slow: true}, func(*Conn) error {
+				if n := running.Add(1); n > 2 {
+					t.Errorf("%d slow requests at once", n)
+				}
+				defer running.Add(-1)
+				entered <- struct{}{}
+				<-release
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	defer wg.Wait()
+	defer close(release)
+	for range 2 {
+		select {
+		case <-entered:
+		case <-ctx.Done():
+			t.Fatal("two slow requests do not run at once")
+		}
+	}
+	for range 5 {
+		if err := p.Do(ctx, "", nil, noop(t)); err != nil {
+			t.Fatalf("a request beside the slow ones: %v", err)
+		}
+	}
+}
+
 func TestPoolIsBounded(t *testing.T) {
 	t.Parallel()
 	h := newHonest(t)
