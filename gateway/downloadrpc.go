@@ -109,10 +109,16 @@ func (s *httpSink) begin(f file) error {
 	return nil
 }
 
+// stallTimeout is how long a download may stand still. Between a slow client
+// and this end the kernels hold megabytes, and take more only once a good part
+// of them is read: to the sender, a client that reads steadily stands still for
+// tens of seconds.
+const stallTimeout = 2 * time.Minute
+
 // Write gives the client a fresh time for each piece: a download may take as
 // long as it makes progress.
 func (s *httpSink) Write(p []byte) (int, error) {
-	if err := s.control.SetWriteDeadline(time.Now().Add(frameTimeout)); err != nil {
+	if err := s.control.SetWriteDeadline(time.Now().Add(stallTimeout)); err != nil {
 		return 0, err
 	}
 	n, err := s.w.Write(p)
