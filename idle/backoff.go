@@ -25,7 +25,7 @@ func (b *backoff) next() time.Duration {
 		ceiling = min(backoffFirst<<b.failures, backoffCap)
 	}
 	b.failures++
-	return rand.N(ceiling) + ceiling/20
+	return rand.N(ceiling) + ceiling/20 //nolint:gosec // spreads attempts, hides nothing
 }
 
 // reset makes the next failure the first.
