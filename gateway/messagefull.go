@@ -35,6 +35,9 @@ type encodedPart struct {
 func readFull(ctx context.Context, c *imapconn.Conn, p placed, m *imapconn.FetchMessage, want wanted) (*posternv1.Message, error) {
 	block, _ := m.Section(headerSection)
 	header := message.ParseHeader(block)
+	if slices.ContainsFunc(m.Sections, func(s imapconn.Section) bool { return s.Truncated }) {
+		header.Defects = append(header.Defects, message.DefectHeaderTruncated)
+	}
 	s := message.FromEnvelope(m.Envelope, m.BodyStructure)
 	var found bodies
 	var err error

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,6 +109,21 @@ aGVsbG8gd29ybGQ=
 	}
 	if flags := h.get(t, "/v1/"+name)["flags"]; len(flags.([]any)) != 0 {
 		t.Errorf("reading has set %v", flags)
+	}
+}
+
+func TestGetMessageTellsOfCutHeader(t *testing.T) {
+	t.Parallel()
+	h := sharedHouse(t)
+	account, user, server := h.dovecot(t)
+	server.Deliver(t, user, "INBOX", []byte("From: ann@example.com\r\nSubject: huge\r\nX-Huge: "+
+		strings.Repeat(strings.Repeat("y", 70)+"\r\n ", 20_000)+"end\r\n\r\nHello\r\n"))
+	got := h.get(t, "/v1/"+h.newest(t, account))
+	if d := got["defects"].([]any); !slices.Contains(d, any("HEADER_TRUNCATED")) {
+		t.Errorf("defects %v", d)
+	}
+	if text := got["body"].(object)["text"].(string); strings.TrimSpace(text) != "Hello" {
+		t.Errorf("text %q", text)
 	}
 }
 
