@@ -93,6 +93,8 @@ func TestCreateAccountRefused(t *testing.T) {
 		"wrong type":          `{"email":5}`,
 		"not JSON":            `email=a`,
 		"unknown enum":        `{"imap":{"tlsMode":"SOMETIMES"}}`,
+		"a second value":      `{"email":"a@example.com"}{}`,
+		"more after it":       `{"email":"a@example.com"} x`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

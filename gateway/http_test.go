@@ -79,6 +79,8 @@ func TestRouting(t *testing.T) {
 		{"not a number", "GET", "/v1/accounts?pageSize=many", 400, "BODY_INVALID"},
 		{"no such view", "GET", "/v1/accounts/a/messages?view=EVERYTHING", 400, "BODY_INVALID"},
 		{"both forms of a parameter", "GET", "/v1/accounts?page_size=1&pageToken=x", 400, "PAGE_TOKEN_MISMATCH"},
+		{"parameter that is not UTF-8", "GET", "/v1/accounts?filter=%ff", 400, "ARGUMENT_INVALID"},
+		{"name that is not UTF-8", "GET", "/v1/accounts/%ff", 400, "ARGUMENT_INVALID"},
 		{"path in a name", "GET", "/v1/accounts/a%2Fb", 404, "ROUTE_NOT_FOUND"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -14,6 +16,21 @@ import (
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 )
+
+// refuseInvalidText refuses paths and parameters that are not UTF-8: no field
+// of a request can hold them.
+func refuseInvalidText(next runtime.HandlerFunc) runtime.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, path map[string]string) {
+		// A query that cannot be unescaped at all is refused by the mux.
+		query, _ := url.QueryUnescape(r.URL.RawQuery)
+		if !utf8.ValidString(r.URL.Path) || !utf8.ValidString(query) {
+			writeError(w, r, refuse(codes.InvalidArgument, reasonArgumentInvalid,
+				"The path or a parameter of the request is not valid UTF-8."))
+			return
+		}
+		next(w, r, path)
+	}
+}
 
 // refuseUnknownQuery refuses query parameters that a route does not have. The
 // mux would ignore them, and a list whose filter was misspelt would be a list

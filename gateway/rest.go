@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"net/http"
 	"net/textproto"
@@ -21,9 +23,30 @@ import (
 // wireJSON is the JSON of the API: lowerCamelCase and every field out, both
 // forms of names in, and nothing unknown, because a misspelt field that is
 // silently ignored is the dearest kind of typing error.
-var wireJSON = &runtime.JSONPb{
+var wireJSON = &strictJSON{runtime.JSONPb{
 	MarshalOptions:   protojson.MarshalOptions{EmitUnpopulated: true},
 	UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
+}}
+
+// strictJSON refuses what follows a body's value. The decoder of [runtime]
+// leaves it unread, as the next value of a stream.
+type strictJSON struct{ runtime.JSONPb }
+
+var errAfterBody = errors.New("there is more after the JSON value")
+
+// NewDecoder implements [runtime.Marshaler].
+func (j *strictJSON) NewDecoder(r io.Reader) runtime.Decoder {
+	values := json.NewDecoder(r)
+	decoder := runtime.DecoderWrapper{Decoder: values, UnmarshalOptions: j.UnmarshalOptions}
+	return runtime.DecoderFunc(func(v any) error {
+		if err := decoder.Decode(v); err != nil {
+			return err
+		}
+		if _, err := values.Token(); !errors.Is(err, io.EOF) {
+			return errAfterBody
+		}
+		return nil
+	})
 }
 
 // newMux builds the REST routes in front of a connection to the services.
@@ -43,7 +66,7 @@ func newMux(ctx context.Context, conn *grpc.ClientConn) (*runtime.ServeMux, erro
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithWriteContentLength(),
-		runtime.WithMiddlewares(refuseUnknownQuery),
+		runtime.WithMiddlewares(refuseInvalidText, refuseUnknownQuery),
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		posternv1.RegisterAccountServiceHandler,
