@@ -7,7 +7,8 @@ import (
 
 const (
 	backoffFirst = time.Second
-	backoffCap   = 5 * time.Minute
+	// DefaultRetryCap is the longest wait for a server that cannot be reached.
+	DefaultRetryCap = 5 * time.Minute
 	// healthyAfter is how long a connection must have worked for the next
 	// failure to count as the first again. A server that accepts a login and
 	// drops it at once must not be tried in a tight loop.
@@ -16,13 +17,16 @@ const (
 
 // backoff spaces out attempts to connect: exponentially, with full jitter, so
 // that ten thousand accounts that lost one server do not come back as one.
-type backoff struct{ failures int }
+type backoff struct {
+	cap      time.Duration
+	failures int
+}
 
 // next counts a failure and gives the time to wait after it.
 func (b *backoff) next() time.Duration {
-	ceiling := backoffCap
+	ceiling := b.cap
 	if b.failures < 16 {
-		ceiling = min(backoffFirst<<b.failures, backoffCap)
+		ceiling = min(backoffFirst<<b.failures, b.cap)
 	}
 	b.failures++
 	return rand.N(ceiling) + ceiling/20 //nolint:gosec // spreads attempts, hides nothing

@@ -36,13 +36,20 @@ type world struct {
 	poll     time.Duration
 	// dial makes connections to mail servers; nil is the default.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// retryCap bounds the waits between attempts to connect.
+	retryCap time.Duration
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, poll: 200 * time.Millisecond}
-	w.js = natsdtest.JetStream(t, natsdtest.Start(t, natsd.Config{}))
-	box, err := secret.OpenFile(t.TempDir() + "/secret.key")
+	return openWorld(t, natsdtest.JetStream(t, natsdtest.Start(t, natsd.Config{})), t.TempDir()+"/secret.key")
+}
+
+// openWorld opens what a supervisor needs on a NATS server that there is.
+func openWorld(t testing.TB, js jetstream.JetStream, keyFile string) *world {
+	t.Helper()
+	w := &world{t: t, js: js, poll: 200 * time.Millisecond}
+	box, err := secret.OpenFile(keyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +77,7 @@ func (w *world) start() (stop func()) {
 	connector := account.NewConnector(account.ConnectorConfig{Registry: w.accounts, Dial: w.dial})
 	supervisor := New(Config{
 		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points,
-		Node: "test", PollInterval: w.poll, Logger: slog.New(slog.NewTextHandler(testLog{w.t}, nil)),
+		Node: "test", PollInterval: w.poll, RetryCap: w.retryCap, Logger: slog.New(slog.NewTextHandler(testLog{w.t}, nil)),
 	})
 	done := make(chan struct{})
 	go func() {
@@ -167,17 +174,36 @@ func (w *world) await(what string, condition func() bool) {
 // events are an account's events of the given types, all if none is given.
 func (w *world) events(id string, types ...event.Type) []event.Event {
 	w.t.Helper()
-	entries, _, err := w.log.List(w.t.Context(), eventlog.Filter{Accounts: []string{id}, Types: types}, eventlog.Cursor{}, eventlog.MaxPage)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	events := make([]event.Event, len(entries))
-	for i, entry := range entries {
-		if events[i], err = entry.Event(); err != nil {
+	var (
+		events []event.Event
+		cursor eventlog.Cursor
+	)
+	for {
+		entries, next, err := w.list(eventlog.Filter{Accounts: []string{id}, Types: types}, cursor)
+		if err != nil {
 			w.t.Fatal(err)
 		}
+		for _, entry := range entries {
+			ev, err := entry.Event()
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			events = append(events, ev)
+		}
+		if cursor = next; len(entries) < eventlog.MaxPage {
+			return events
+		}
 	}
-	return events
+}
+
+// list is a page of the log, once the server of a broken connection answers.
+func (w *world) list(filter eventlog.Filter, after eventlog.Cursor) (entries []*eventlog.Entry, next eventlog.Cursor, err error) {
+	for end := time.Now().Add(deadline); ; {
+		entries, next, err = w.log.List(w.t.Context(), filter, after, eventlog.MaxPage)
+		if err == nil || time.Now().After(end) {
+			return entries, next, err
+		}
+	}
 }
 
 // awaitEvents waits until an account has n events of a type and gives them.

@@ -70,7 +70,7 @@ func (o *owner) id() string { return o.account.ID }
 
 // run watches the account until ctx ends.
 func (o *owner) run(ctx context.Context) {
-	var wait backoff
+	wait := backoff{cap: o.config.RetryCap}
 	for {
 		began := time.Now()
 		err := o.session(ctx)

@@ -155,7 +155,7 @@ func reasonOf(err error) string {
 func detailOf(err error) string { return fmt.Sprint(err) }
 
 // jittered spreads a wait over half again its length.
-func jittered(d time.Duration) time.Duration { return d + rand.N(d/2+1) }
+func jittered(d time.Duration) time.Duration { return d + rand.N(d/2+1) } //nolint:gosec // spreads, hides nothing
 
 func capabilities(conn *imapconn.Conn) []string {
 	var list []string

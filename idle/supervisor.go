@@ -35,6 +35,9 @@ type Config struct {
 	// PollInterval is how often folders that the server does not push are
 	// looked at, for accounts that do not say; 0 means one minute.
 	PollInterval time.Duration
+	// RetryCap bounds the wait between attempts to reach a mail server; 0 means
+	// [DefaultRetryCap].
+	RetryCap time.Duration
 	// Logger gets what happens to connections; nil means nobody does.
 	Logger *slog.Logger
 }
@@ -65,6 +68,9 @@ func (r *running) isDone() bool {
 func New(config Config) *Supervisor {
 	if config.PollInterval <= 0 {
 		config.PollInterval = time.Minute
+	}
+	if config.RetryCap <= 0 {
+		config.RetryCap = DefaultRetryCap
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -180,13 +186,13 @@ func forget(ctx context.Context, config Config, id string) error {
 // tryUntilDone does something that only the log and what is stored beside it can
 // make fail, until it succeeds or ctx ends.
 func tryUntilDone(ctx context.Context, log *slog.Logger, what string, do func(context.Context) error) {
-	var wait backoff
+	wait := backoff{cap: logRetry}
 	for {
 		err := do(ctx)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		delay := min(wait.next(), logRetry)
+		delay := wait.next()
 		log.Warn(what, "error", err, "wait", delay)
 		timer := time.NewTimer(delay)
 		select {

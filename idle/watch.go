@@ -28,7 +28,7 @@ func (o *owner) schedule() {
 		interval = o.account.Watch.PollInterval
 	}
 	now := time.Now()
-	o.nextPoll = now.Add(interval - rand.N(interval/10+1))
+	o.nextPoll = now.Add(interval - rand.N(interval/10+1)) //nolint:gosec // spreads, hides nothing
 	o.nextSave = now.Add(savePace)
 }
 
