@@ -143,7 +143,7 @@ func TestSaid(t *testing.T) {
 
 func TestAdminToken(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"", "short", "has spaces in it, many", "has-an-ümlaut-in-the-middle"} {
+	for _, bad := range []string{"", "has spaces in it, many", "has-an-ümlaut-in-the-middle"} {
 		if _, err := NewAdminToken(secret.New(bad)); err == nil {
 			t.Errorf("%q was taken", bad)
 		}

@@ -15,6 +15,10 @@ import (
 // tokenFile is where the generated admin token is, in the data directory.
 const tokenFile = "admin-token"
 
+// safeToken is the length below which a token that somebody chose may be
+// guessed: 16 random characters of a base64 alphabet are 96 bits.
+const safeToken = 16
+
 // adminToken is the token that may do everything: the one given, or else that
 // of an earlier start, or else a new one. The source says where it is to be
 // found, for people.
