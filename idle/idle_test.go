@@ -5,9 +5,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
+	"github.com/postern-mail/postern/idle/diff"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/folder"
@@ -462,4 +464,30 @@ func TestServerWithoutCondStore(t *testing.T) {
 	}
 	w.awaitEvents("ann", event.TypeMessageDeleted, 1)
 	w.checkNumbers("ann")
+}
+
+// Mail that comes in great numbers between two looks at flags is not told of as
+// changed afterwards.
+func TestManyNewMessagesAreNotUpdates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.poll = time.Hour
+	server, user := w.mailbox("ann", w.having("INBOX", "old"))
+	w.start()
+	w.awaitState("ann", account.Connected)
+	const many = diff.WindowSize + 60
+	for i := range many {
+		server.Deliver(t, user, "INBOX", mail(strconv.Itoa(i)))
+	}
+	w.awaitEvents("ann", event.TypeMessageCreated, many)
+	// A change of flags makes the owner look at all that changed.
+	client := server.Client(t, user)
+	if _, err := client.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	store := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagSeen}}
+	if err := client.Store(imap.UIDSetNum(1), store, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitEvents("ann", event.TypeMessageUpdated, 1)
 }
