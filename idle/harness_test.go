@@ -2,6 +2,7 @@ package idle
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -23,7 +24,7 @@ import (
 )
 
 // deadline bounds every wait of these tests; they end much earlier.
-const deadline = 60 * time.Second
+const deadline = 90 * time.Second
 
 // world is everything a supervisor needs, on an embedded NATS server of its own.
 type world struct {
@@ -36,6 +37,10 @@ type world struct {
 	poll     time.Duration
 	// dial makes connections to mail servers; nil is the default.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// tls is the TLS configuration towards mail servers; nil is the default.
+	tls *tls.Config
+	// quiet leaves out the owners' log.
+	quiet bool
 	// retryCap bounds the waits between attempts to connect.
 	retryCap time.Duration
 }
@@ -74,10 +79,14 @@ func openWorld(t testing.TB, js jetstream.JetStream, keyFile string) *world {
 func (w *world) start() (stop func()) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	connector := account.NewConnector(account.ConnectorConfig{Registry: w.accounts, Dial: w.dial})
+	connector := account.NewConnector(account.ConnectorConfig{Registry: w.accounts, Dial: w.dial, TLS: w.tls})
+	logger := slog.New(slog.NewTextHandler(testLog{w.t}, nil))
+	if w.quiet {
+		logger = nil
+	}
 	supervisor := New(Config{
 		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points,
-		Node: "test", PollInterval: w.poll, RetryCap: w.retryCap, Logger: slog.New(slog.NewTextHandler(testLog{w.t}, nil)),
+		Node: "test", PollInterval: w.poll, RetryCap: w.retryCap, Logger: logger,
 	})
 	done := make(chan struct{})
 	go func() {

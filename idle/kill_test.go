@@ -38,7 +38,7 @@ func TestKilled(t *testing.T) {
 	}
 	watch := func() (kill func()) {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), childNATS+"="+server.URL().Reveal(), childKey+"="+keyFile)
+		cmd.Env = append(os.Environ(), childRole+"="+roleWatch, childNATS+"="+server.URL().Reveal(), childKey+"="+keyFile)
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -16,21 +16,32 @@ import (
 	"github.com/postern-mail/postern/internal/secret"
 )
 
-// Set for a copy of the test binary that is to watch, in a process of its own
-// that can be killed: where NATS is, and the key of the accounts' secrets.
+// childRole is set for a copy of the test binary that is to play a process of
+// its own until it is killed.
 const (
+	childRole = "POSTERN_TEST_CHILD_ROLE"
+	// roleWatch watches: childNATS is where NATS is, childKey the file with the
+	// key of the accounts' secrets.
+	roleWatch = "watch"
 	childNATS = "POSTERN_TEST_CHILD_NATS"
 	childKey  = "POSTERN_TEST_CHILD_KEY"
+	// roleServe is a NATS server and a mail server, whose memory is not to be
+	// counted among the watcher's.
+	roleServe = "serve"
+	childDir  = "POSTERN_TEST_CHILD_DIR"
 )
 
 func TestMain(m *testing.M) {
-	url := os.Getenv(childNATS)
-	if url == "" {
+	var err error
+	switch os.Getenv(childRole) {
+	case "":
 		os.Exit(m.Run())
+	case roleWatch:
+		err = watchUntilKilled(context.Background(), os.Getenv(childNATS), os.Getenv(childKey))
+	case roleServe:
+		err = serveUntilKilled(context.Background(), os.Getenv(childDir))
 	}
-	if err := watchUntilKilled(context.Background(), url, os.Getenv(childKey)); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
+	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
 
