@@ -96,15 +96,15 @@ func (o *owner) glance(ctx context.Context, conn *imapconn.Conn) error {
 	return o.react(ctx, conn, activity.Updates)
 }
 
-// react looks where hints of the server point.
+// react looks at INBOX if hints of the server point there. If they point to
+// other folders, a poll is to find out which, for it compares all of them in one
+// round trip.
 func (o *owner) react(ctx context.Context, conn *imapconn.Conn, hints imapconn.Updates) error {
 	for _, alert := range hints.Alerts { // RFC 9051 section 7.1: for the user's eyes
 		o.log.Warn("the server wants to be read", "alert", alert)
 	}
 	if len(hints.Folders) > 0 || hints.Overflow {
-		// A folder that NOTIFY or a stray STATUS named is found by a poll, which
-		// compares all of them in one round trip.
-		o.nextPoll = time.Now()
+		o.elsewhere = true
 	}
 	if !hints.Mailbox() {
 		return nil

@@ -456,3 +456,27 @@ func TestWithoutIdle(t *testing.T) {
 		w.awaitEvents("ann", event.TypeMessageCreated, i+1)
 	}
 }
+
+func TestRestlessPauses(t *testing.T) {
+	t.Parallel()
+	var r restless
+	for i := range restlessAfter {
+		if pause := r.after(true); pause != 0 {
+			t.Errorf("turn %d for nothing is followed by a pause of %s", i+1, pause)
+		}
+	}
+	last := time.Duration(0)
+	for range 100 {
+		pause := r.after(true)
+		if pause <= 0 || pause < last || pause > restlessCap {
+			t.Errorf("a pause of %s follows one of %s", pause, last)
+		}
+		last = pause
+	}
+	if last != restlessCap {
+		t.Errorf("the pauses grow to %s, want %s", last, restlessCap)
+	}
+	if pause := r.after(false); pause != 0 || r.after(true) != 0 {
+		t.Error("a turn that was good for something does not end the pauses")
+	}
+}

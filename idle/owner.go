@@ -45,11 +45,15 @@ type owner struct {
 	statusSaved time.Time
 	// announced is the state that events last told of.
 	announced account.State
+	// failing says that a session has failed, and none has watched since.
+	failing bool
 	// partial is why folders other than INBOX cannot be looked at, or nil.
 	partial error
 
 	nextPoll time.Time
-	nextSave time.Time
+	// elsewhere says that the server told of changes in folders other than INBOX.
+	elsewhere bool
+	nextSave  time.Time
 
 	// changed is what others hand over while the owner is at work.
 	changed changed
@@ -117,7 +121,10 @@ func (o *owner) session(ctx context.Context) error {
 	if err := o.takeUpdate(ctx); err != nil {
 		return err
 	}
-	o.setState(ctx, account.Connecting, "")
+	// While attempts fail, the state goes on to say why.
+	if !o.failing {
+		o.setState(ctx, account.Connecting, "")
+	}
 	conn, err := o.config.Connector.Dial(ctx, o.account)
 	if err != nil {
 		return err
@@ -137,6 +144,7 @@ func (o *owner) session(ctx context.Context) error {
 	if err := o.watched(ctx); err != nil {
 		return err
 	}
+	o.failing = false
 	return o.watch(ctx, conn)
 }
 
@@ -162,13 +170,15 @@ func (o *owner) pinIdentity(ctx context.Context, conn *imapconn.Conn) error {
 // the next.
 func (o *owner) failed(ctx context.Context, wait *backoff, err error) time.Duration {
 	o.status.Counters.Failures++
+	o.failing = true
 	delay := wait.next()
 	var logErr *logError
 	switch {
 	case errors.As(err, &logErr):
 		o.log.Warn("the event log failed; the account is taken anew", "error", err, "wait", delay)
 		o.writer = nil
-		o.setState(ctx, account.Degraded, detailOf(err))
+		o.setState(ctx, account.Degraded, "The event log cannot be written: "+detailOf(err)+
+			". Nothing is lost; what changes is announced when it can be written again.")
 		return min(delay, logRetry)
 	case credentialsRefused(err):
 		o.log.Warn("the server refuses the credentials", "error", err)

@@ -48,11 +48,7 @@ func (o *owner) watch(ctx context.Context, conn *imapconn.Conn) error {
 		if err := o.react(ctx, conn, hints); err != nil {
 			return err
 		}
-		pause := restless.after(woken && o.status.Counters.Events == told)
-		if err := o.rest(ctx, min(pause, time.Until(o.nextPoll))); err != nil {
-			return err
-		}
-		if !time.Now().Before(o.nextPoll) {
+		if o.elsewhere || !time.Now().Before(o.nextPoll) {
 			if err := o.poll(ctx, conn); err != nil {
 				return err
 			}
@@ -65,6 +61,10 @@ func (o *owner) watch(ctx context.Context, conn *imapconn.Conn) error {
 			o.nextSave = time.Now().Add(savePace)
 		}
 		o.refreshStatus(ctx)
+		pause := restless.after(woken && o.status.Counters.Events == told)
+		if err := o.rest(ctx, min(pause, time.Until(o.nextPoll))); err != nil {
+			return err
+		}
 	}
 }
 
@@ -146,6 +146,7 @@ func (r *restless) after(forNothing bool) time.Duration {
 // poll compares all folders with what is known. It also looks at INBOX, for
 // servers accept IDLE and never push; and it proves that the link is alive.
 func (o *owner) poll(ctx context.Context, conn *imapconn.Conn) error {
+	o.elsewhere = false
 	changed, err := o.updateFolders(ctx, conn)
 	if err != nil {
 		return err
