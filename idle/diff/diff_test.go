@@ -69,6 +69,18 @@ func TestCompare(t *testing.T) {
 			look: Look{Messages: []Message{{UID: 5, Flags: flags(`\seen`, `\Recent`, `\SEEN`), ModSeq: 30}}},
 		},
 		{
+			name: "a message that is late, and one that is given up",
+			look: Look{
+				Messages: []Message{{UID: 8}, {UID: 3, Flags: flags(imap.FlagSeen)}},
+				Late:     imap.UIDSet{{Start: 3, Stop: 3}, {Start: 7, Stop: 7}}, Missing: imap.UIDSet{{Start: 7, Stop: 7}},
+			},
+			want: []Change{
+				{Kind: Created, UID: 3, Late: true, After: flags(imap.FlagSeen)},
+				{Kind: Created, UID: 8},
+				{Kind: Missing, UID: 7},
+			},
+		},
+		{
 			name: "flags of a message that is gone are no change",
 			look: Look{Messages: []Message{{UID: 3, Flags: flags(imap.FlagSeen), ModSeq: 30}}},
 		},
