@@ -11,6 +11,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/dovecottest"
 	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/linktest"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 )
@@ -42,8 +43,8 @@ type chaos struct {
 	random    *rand.Rand
 	nats      *natsd.Server
 	config    natsd.Config
-	natsLine  *link
-	imapLine  *link
+	natsLine  *linktest.Link
+	imapLine  *linktest.Link
 	mailbox   *dovecottest.Server
 	user      string
 	stop      func()
@@ -57,14 +58,14 @@ func TestChaos(t *testing.T) {
 	t.Parallel()
 	c := &chaos{random: seeded(t), config: natsd.Config{DataDir: t.TempDir()}}
 	c.nats = natsdtest.Start(t, c.config)
-	c.natsLine = newLink(t, c.nats.Addr())
-	c.world = openWorld(t, c.natsLine.jetStream(c.nats), t.TempDir()+"/secret.key")
+	c.natsLine = linktest.New(t, c.nats.Addr(), nil)
+	c.world = openWorld(t, jetStreamOver(t, c.natsLine, c.nats), t.TempDir()+"/secret.key")
 	c.retryCap = 300 * time.Millisecond
 	c.mailbox = dovecottest.Shared(t)
-	c.imapLine = newLink(t, c.mailbox.Addr())
+	c.imapLine = linktest.New(t, c.mailbox.Addr(), nil)
 	var password string
 	c.user, password = c.mailbox.User(t)
-	c.register("ann", "127.0.0.1", c.imapLine.port(), c.user, password)
+	c.register("ann", "127.0.0.1", c.imapLine.Port(), c.user, password)
 	c.stop = c.start()
 	c.awaitState("ann", account.Connected)
 
@@ -98,28 +99,28 @@ func (c *chaos) moment() {
 
 func (c *chaos) cutIMAP() {
 	c.moment()
-	c.imapLine.cut()
+	c.imapLine.Cut()
 }
 
 func (c *chaos) freezeIMAP() {
-	c.imapLine.freeze()
+	c.imapLine.Freeze()
 	c.moment()
 	c.deliver("INBOX")
-	pick(c.random, c.imapLine.cut, func() {})()
-	c.imapLine.thaw()
+	pick(c.random, c.imapLine.Cut, func() {})()
+	c.imapLine.Thaw()
 }
 
 func (c *chaos) cutNATS() {
 	c.moment()
-	c.natsLine.cut()
+	c.natsLine.Cut()
 }
 
 func (c *chaos) freezeNATS() {
-	c.natsLine.freeze()
+	c.natsLine.Freeze()
 	c.deliver("INBOX")
 	c.moment()
-	pick(c.random, c.natsLine.cut, func() {})()
-	c.natsLine.thaw()
+	pick(c.random, c.natsLine.Cut, func() {})()
+	c.natsLine.Thaw()
 }
 
 func (c *chaos) restartNATS() {
@@ -127,7 +128,7 @@ func (c *chaos) restartNATS() {
 	natsdtest.Stop(c.t, c.nats)
 	c.deliver("INBOX")
 	c.nats = natsdtest.Start(c.t, c.config)
-	c.natsLine.lead(c.nats.Addr())
+	c.natsLine.Lead(c.nats.Addr())
 }
 
 func (c *chaos) restartOwner() {

@@ -11,6 +11,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/linktest"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 )
@@ -20,14 +21,14 @@ import (
 func TestStopInTheMidstOfAnAppend(t *testing.T) {
 	t.Parallel()
 	server := natsdtest.Start(t, natsd.Config{})
-	line := newLink(t, server.Addr())
-	w := openWorld(t, line.jetStream(server), t.TempDir()+"/secret.key")
+	line := linktest.New(t, server.Addr(), nil)
+	w := openWorld(t, jetStreamOver(t, line, server), t.TempDir()+"/secret.key")
 	s := newFakeIMAP(t, "IDLE", "INBOX")
 	s.register(w, "ann")
 	stop := w.start()
 	w.awaitState("ann", account.Connected)
 	fetched := s.count("UID FETCH")
-	line.freeze()
+	line.Freeze()
 	s.deliver("INBOX", "one")
 	w.await("the mail to be fetched", func() bool { return s.count("UID FETCH") > fetched })
 	// What the stop does with the connection to NATS gets through, the append
@@ -37,8 +38,8 @@ func TestStopInTheMidstOfAnAppend(t *testing.T) {
 		defer close(stopped)
 		stop()
 	}()
-	line.cut()
-	line.thaw()
+	line.Cut()
+	line.Thaw()
 	<-stopped
 	w.start()
 	wantSubjects(t, w.awaitEvents("ann", event.TypeMessageCreated, 1), "one")
