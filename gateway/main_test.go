@@ -38,6 +38,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer shared.sandbox.Close()
+	defer closeMemories()
 	shared.house = sync.OnceValues(func() (*house, error) {
 		h, down, err := build(dir, options{events: eventlog.Config{Heartbeat: 400 * time.Millisecond}})
 		if err == nil {

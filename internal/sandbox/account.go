@@ -15,11 +15,13 @@ const (
 	delimiter = "/"
 )
 
-// usualFolders are what each user has from the start.
-var usualFolders = []struct {
+type usualFolder struct {
 	name string
 	use  imap.MailboxAttr
-}{
+}
+
+// usualFolders are what each user has from the start.
+var usualFolders = []usualFolder{
 	{inbox, ""},
 	{"Archive", imap.MailboxAttrArchive},
 	{"Drafts", imap.MailboxAttrDrafts},

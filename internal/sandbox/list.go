@@ -15,6 +15,9 @@ func (s *session) List(w *imapserver.ListWriter, ref string, patterns []string, 
 		return s.UserSession.List(w, ref, patterns, options)
 	}
 	for _, data := range s.account.list(ref, patterns, options) {
+		if !s.has(imap.CapSpecialUse) {
+			data.Attrs = slices.DeleteFunc(data.Attrs, isSpecialUse)
+		}
 		if options.ReturnStatus != nil {
 			status, err := s.Status(data.Mailbox, options.ReturnStatus)
 			if err != nil {
@@ -27,6 +30,10 @@ func (s *session) List(w *imapserver.ListWriter, ref string, patterns []string, 
 		}
 	}
 	return nil
+}
+
+func isSpecialUse(attr imap.MailboxAttr) bool {
+	return slices.ContainsFunc(usualFolders, func(f usualFolder) bool { return f.use == attr })
 }
 
 func (a *account) list(ref string, patterns []string, options *imap.ListOptions) []imap.ListData {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -34,11 +35,15 @@ type Config struct {
 	// Log gets what the IMAP server has to say, at debug level. By default
 	// nobody does.
 	Log *slog.Logger
+	// Without has extensions that the IMAP server does without, to be like a
+	// poorer one: it neither announces them nor answers as if it had them.
+	Without []imap.Cap
 }
 
 // A Server is a running sandbox.
 type Server struct {
 	now         func() time.Time
+	caps        imap.CapSet
 	cas         *x509.CertPool
 	imap        *imapserver.Server
 	smtp        *smtp.Server
@@ -58,7 +63,10 @@ type Server struct {
 // Start makes a sandbox with the sample mailbox and serves it until the context
 // ends or it is closed.
 func Start(ctx context.Context, config Config) (*Server, error) {
-	s := &Server{now: config.Now, accounts: make(map[string]*account)}
+	s := &Server{now: config.Now, caps: maps.Clone(capabilities), accounts: make(map[string]*account)}
+	for _, without := range config.Without {
+		delete(s.caps, without)
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -114,7 +122,7 @@ func (s *Server) serve(ctx context.Context, certificate tls.Certificate, log *sl
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	s.imap = imapserver.New(&imapserver.Options{
 		NewSession:   s.newSession,
-		Caps:         capabilities,
+		Caps:         s.caps,
 		Logger:       debugLogger{log, "imap: "},
 		TLSConfig:    config,
 		InsecureAuth: true, // it listens on loopback only

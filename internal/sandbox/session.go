@@ -86,7 +86,19 @@ func (s *session) Unsubscribe(name string) error { return s.account.subscribe(na
 
 // Append adds a message.
 func (s *session) Append(name string, r imap.LiteralReader, options *imap.AppendOptions) (*imap.AppendData, error) {
-	return s.account.append(name, r, options)
+	data, err := s.account.append(name, r, options)
+	if !s.has(imap.CapUIDPlus) {
+		data = nil
+	}
+	return data, err
+}
+
+// has reports whether the server is one that has the extension.
+func (s *session) has(extension imap.Cap) bool { return s.server.caps.Has(extension) }
+
+// errUnknown answers a command of an extension that the server does without.
+var errUnknown = &imap.Error{
+	Type: imap.StatusResponseTypeBad, Code: imap.ResponseCodeClientBug, Text: "Unknown command",
 }
 
 // Select opens a mailbox. The in-memory server neither heeds EXAMINE nor offers
@@ -191,6 +203,9 @@ func (s *session) announced(numSet imap.NumSet) (imap.NumSet, error) {
 // a mailbox that was opened with EXAMINE, and keeps silent about that, because
 // it is called for CLOSE, too, which then is no error (RFC 9051 section 6.4.1).
 func (s *session) Expunge(w *imapserver.ExpungeWriter, uids *imap.UIDSet) error {
+	if uids != nil && !s.has(imap.CapUIDPlus) {
+		return errUnknown
+	}
 	if s.readOnly {
 		return nil
 	}
@@ -200,6 +215,14 @@ func (s *session) Expunge(w *imapserver.ExpungeWriter, uids *imap.UIDSet) error 
 
 // Copy copies messages to another mailbox.
 func (s *session) Copy(numSet imap.NumSet, target string) (*imap.CopyData, error) {
+	data, err := s.copy(numSet, target)
+	if !s.has(imap.CapUIDPlus) {
+		data = nil
+	}
+	return data, err
+}
+
+func (s *session) copy(numSet imap.NumSet, target string) (*imap.CopyData, error) {
 	s.account.transfer.Lock()
 	defer s.account.transfer.Unlock()
 	defer s.account.changed()
@@ -219,19 +242,25 @@ func (s *session) Copy(numSet imap.NumSet, target string) (*imap.CopyData, error
 // polled after the command; the in-memory server's own Move sends them itself as
 // well.
 func (s *session) Move(w *imapserver.MoveWriter, numSet imap.NumSet, target string) error {
-	if s.readOnly {
+	switch {
+	case !s.has(imap.CapMove):
+		return errUnknown
+	case s.readOnly:
 		return errReadOnly
 	}
-	data, err := s.Copy(numSet, target)
+	data, err := s.copy(numSet, target)
 	if err != nil || data == nil {
 		return err
 	}
-	if err := w.WriteCopyData(data); err != nil {
-		return err
+	if s.has(imap.CapUIDPlus) {
+		if err := w.WriteCopyData(data); err != nil {
+			return err
+		}
 	}
 	deleted := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
 	if err := s.UserSession.Store(nil, data.SourceUIDs, deleted, &imap.StoreOptions{}); err != nil {
 		return err
 	}
-	return s.Expunge(nil, &data.SourceUIDs)
+	defer s.account.changed()
+	return s.UserSession.Expunge(nil, &data.SourceUIDs)
 }
