@@ -1,0 +1,106 @@
+package smtpconn_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/smtpconn"
+	"github.com/postern-mail/postern/internal/smtptest"
+)
+
+func newPool(t *testing.T, server *smtptest.Server, size int, idle time.Duration) *smtpconn.Pool {
+	t.Helper()
+	pool := smtpconn.NewPool(smtpconn.PoolConfig{
+		Config: func(context.Context) (smtpconn.Config, error) {
+			return configOf(server, imapconn.ModePlaintext), nil
+		},
+		Size: size, IdleTimeout: idle,
+	})
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func send(ctx context.Context, pool *smtpconn.Pool) error {
+	return pool.Do(ctx, func(c *smtpconn.Conn) error {
+		_, err := c.Send(ctx, message(hello, "bob@example.com"))
+		return err
+	})
+}
+
+func TestPoolReusesConnections(t *testing.T) {
+	t.Parallel()
+	server := smtptest.Start(t, smtptest.Config{})
+	pool := newPool(t, server, 2, time.Minute)
+	for range 5 {
+		if err := send(t.Context(), pool); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := server.Sessions(); n != 1 {
+		t.Errorf("%d sessions for messages one after the other", n)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if err := send(t.Context(), pool); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := server.Sessions(); n > 2 {
+		t.Errorf("%d sessions, want 2 at the most", n)
+	}
+	if n := len(server.Deliveries()); n != 13 {
+		t.Errorf("%d deliveries", n)
+	}
+}
+
+func TestPoolReplacesWhatBroke(t *testing.T) {
+	t.Parallel()
+	cut := true
+	server := smtptest.Start(t, smtptest.Config{CutBeforeEnd: func(string) bool { defer func() { cut = false }(); return cut }})
+	pool := newPool(t, server, 1, time.Minute)
+	if err := send(t.Context(), pool); err == nil {
+		t.Fatal("a cut link is no error")
+	}
+	if err := send(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	if n := server.Sessions(); n != 2 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+func TestPoolClosesWhatIsUnused(t *testing.T) {
+	t.Parallel()
+	server := smtptest.Start(t, smtptest.Config{})
+	pool := newPool(t, server, 1, time.Millisecond)
+	deadline := time.Now().Add(time.Minute)
+	for server.Sessions() < 2 {
+		if err := send(t.Context(), pool); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a connection lives on for ever")
+		}
+	}
+}
+
+func TestPoolWaitsNoLongerThanItsContext(t *testing.T) {
+	t.Parallel()
+	server := smtptest.Start(t, smtptest.Config{})
+	pool := newPool(t, server, 1, time.Minute)
+	err := pool.Do(t.Context(), func(*smtpconn.Conn) error {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		return send(ctx, pool)
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
