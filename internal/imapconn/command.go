@@ -358,7 +358,11 @@ func (c *Conn) completed(f *flight, r imapwire.Response) error {
 		return nil
 	}
 	i := slices.IndexFunc(f.cmds, func(cmd *command) bool { return cmd.tag == r.Tag && cmd.status == nil })
-	if i < 0 {
+	switch {
+	case i < 0 && r.Tag == "DONE":
+		// The server had ended IDLE before it read DONE.
+		return f.ignore()
+	case i < 0:
 		return &ProtocolError{Command: f.name(), Err: errors.New("completion of a command that is not in flight")}
 	}
 	f.cmds[i].status = r.Status

@@ -137,8 +137,7 @@ func TestIdleEndedByServer(t *testing.T) {
 		S: $i OK that is enough
 		C: $j IDLE
 		S: + idling
-		S: * 9 EXISTS
-		S: $j OK and again
+		S| * 9 EXISTS\r\n$j OK and again\r\n
 		C: $n NOOP
 		S: $n OK done`)
 	selectInbox(t, c)
@@ -150,6 +149,53 @@ func TestIdleEndedByServer(t *testing.T) {
 	}
 	if err := c.Noop(testContext(t)); err != nil { // without DONE, if the end has been seen
 		t.Fatal(err)
+	}
+}
+
+// A server may end IDLE while DONE is under way to it, and take DONE for a command.
+func TestIdleEndedWhileDoneIsUnderWay(t *testing.T) {
+	t.Parallel()
+	c := dialScript(t, "IDLE", selected(3)+`
+		C: $i IDLE
+		S: + idling
+		S: * 4 EXISTS
+		C: DONE
+		S: $i OK enough by itself
+		S: DONE BAD no such command
+		C: $n NOOP
+		S: $n OK done
+		C: $m NOOP
+		S: $m OK done`)
+	selectInbox(t, c)
+	if a, err := c.Idle(testContext(t), testTimeout); err != nil || a.Reason != ActivityUpdate {
+		t.Fatalf("activity %+v, %v", a, err)
+	}
+	for range 2 {
+		if err := c.Noop(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// IDLE is begun anew before the server forgets it.
+func TestIdleIsRenewed(t *testing.T) {
+	t.Parallel()
+	s := scripted(t, `
+		S: * PREAUTH [CAPABILITY IMAP4rev1 IDLE] hello
+		C: $i IDLE
+		S: + idling
+		C: DONE
+		C: $j IDLE
+		S: $i OK idled
+		S: + idling
+		ignore`)
+	cfg := s.config()
+	cfg.IdleRenewal = 20 * time.Millisecond
+	c := dialConfig(t, cfg)
+	for range 2 {
+		if a, err := c.Idle(testContext(t), testTimeout); err != nil || a.Reason != ActivityTimeout {
+			t.Fatalf("activity %+v, %v", a, err)
+		}
 	}
 }
 
