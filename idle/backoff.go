@@ -22,14 +22,17 @@ type backoff struct {
 	failures int
 }
 
-// next counts a failure and gives the time to wait after it.
+// next counts a failure and gives the time to wait after it: any up to a ceiling
+// that doubles with each failure, but for the twentieth of it that keeps a lucky
+// one from trying again at once.
 func (b *backoff) next() time.Duration {
 	ceiling := b.cap
 	if b.failures < 16 {
 		ceiling = min(backoffFirst<<b.failures, b.cap)
 	}
 	b.failures++
-	return rand.N(ceiling) + ceiling/20 //nolint:gosec // spreads attempts, hides nothing
+	floor := ceiling / 20
+	return floor + rand.N(ceiling-floor) //nolint:gosec // spreads attempts, hides nothing
 }
 
 // reset makes the next failure the first.

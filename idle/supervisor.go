@@ -35,6 +35,10 @@ type Config struct {
 	// PollInterval is how often folders that the server does not push are
 	// looked at, for accounts that do not say; 0 means one minute.
 	PollInterval time.Duration
+	// LinkTimeout is how long a dead link may look alive; 0 means
+	// [imapconn.DefaultLinkTimeout]. The connections of Connector answer within a
+	// third of it, or fail.
+	LinkTimeout time.Duration
 	// RetryCap bounds the wait between attempts to reach a mail server; 0 means
 	// [DefaultRetryCap].
 	RetryCap time.Duration
@@ -68,6 +72,9 @@ func (r *running) isDone() bool {
 func New(config Config) *Supervisor {
 	if config.PollInterval <= 0 {
 		config.PollInterval = time.Minute
+	}
+	if config.LinkTimeout <= 0 {
+		config.LinkTimeout = imapconn.DefaultLinkTimeout
 	}
 	if config.RetryCap <= 0 {
 		config.RetryCap = DefaultRetryCap

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v3"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -43,6 +44,10 @@ type config struct {
 	EventsMaxAge   time.Duration
 	EventsReplicas int
 	PollInterval   time.Duration
+
+	LinkTimeout     time.Duration
+	HostConnections int
+	HostLogins      int
 
 	LogLevel  string
 	LogFormat string
@@ -86,6 +91,12 @@ func (c *config) flags() []cli.Flag {
 			Usage: "copies of each event and record in a NATS cluster, `N` from 1 to 5"},
 		&cli.DurationFlag{Name: "poll-interval", Value: time.Minute, Destination: &c.PollInterval, Sources: c.sources("poll-interval"),
 			Usage: "look at folders that the server does not push every `DURATION`, unless an account says otherwise"},
+		&cli.DurationFlag{Name: "link-timeout", Value: imapconn.DefaultLinkTimeout, Destination: &c.LinkTimeout, Sources: c.sources("link-timeout"),
+			Usage: "find out within `DURATION` that a connection to a mail server is dead"},
+		&cli.IntFlag{Name: "host-connections", Value: imapconn.DefaultHostConnections, Destination: &c.HostConnections, Sources: c.sources("host-connections"),
+			Usage: "open at most `N` connections to one mail server at a time"},
+		&cli.IntFlag{Name: "host-logins", Value: imapconn.DefaultHostLogins, Destination: &c.HostLogins, Sources: c.sources("host-logins"),
+			Usage: "log in to one mail server at most `N` times a second"},
 		text("log-level", "info", &c.LogLevel, "log from this `LEVEL` up: debug, info, warn or error"),
 		text("log-format", "text", &c.LogFormat, "log in this `FORMAT`: text or json"),
 	}
@@ -147,6 +158,9 @@ func (c *config) validate(isSet func(flag string) bool) error {
 	if c.PollInterval < time.Second {
 		return fmt.Errorf("--poll-interval is %s: give at least 1s", c.PollInterval)
 	}
+	if err := c.checkLinks(); err != nil {
+		return err
+	}
 	if _, err := newLogger(io.Discard, c.LogLevel, c.LogFormat); err != nil {
 		return err
 	}
@@ -156,6 +170,27 @@ func (c *config) validate(isSet func(flag string) bool) error {
 			return fmt.Errorf("--allow-networks: %q is no network in CIDR form such as 10.0.0.0/8", text)
 		}
 		c.allowed = append(c.allowed, prefix.Masked())
+	}
+	return nil
+}
+
+// Bounds of --link-timeout: a server that thinks for ten seconds is no dead link,
+// and IDLE ends after half an hour anyway.
+const (
+	minLinkTimeout = 30 * time.Second
+	maxLinkTimeout = 30 * time.Minute
+)
+
+// checkLinks checks what concerns connections to mail servers.
+func (c *config) checkLinks() error {
+	if c.LinkTimeout < minLinkTimeout || c.LinkTimeout > maxLinkTimeout {
+		return fmt.Errorf("--link-timeout is %s: give from %s to %s", c.LinkTimeout, minLinkTimeout, maxLinkTimeout)
+	}
+	if c.HostConnections < 1 {
+		return fmt.Errorf("--host-connections is %d: give at least 1", c.HostConnections)
+	}
+	if c.HostLogins < 1 || c.HostLogins > 1000 {
+		return fmt.Errorf("--host-logins is %d: give a number from 1 to 1000", c.HostLogins)
 	}
 	return nil
 }

@@ -37,13 +37,6 @@ const (
 	// natsShutdown bounds the end of the embedded NATS server, which writes
 	// what is buffered.
 	natsShutdown = 10 * time.Second
-	// hostConnections and hostLogins bound what all accounts together do to
-	// one mail server. Each watched mailbox holds a connection, so the first
-	// only keeps a fault from taking all file descriptors; the second, in
-	// logins a second, keeps the accounts from storming a provider that comes
-	// back.
-	hostConnections = 20_000
-	hostLogins      = 20
 )
 
 // node is one Postern: everything that serve and demo run in a process. It is
@@ -183,11 +176,12 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	// whoever may register an account.
 	guard := &netguard.Guard{Allow: cfg.allowed}
 	connector := account.NewConnector(account.ConnectorConfig{
-		Registry:   accounts,
-		Limits:     imapconn.NewHostLimits(hostConnections, hostLogins),
-		Dial:       guard.Dialer(dialTimeout),
-		HTTPClient: &http.Client{Transport: guard.Transport(dialTimeout), Timeout: tokenTimeout},
-		TLS:        cfg.mailTLS,
+		Registry:    accounts,
+		Limits:      imapconn.NewHostLimits(cfg.HostConnections, cfg.HostLogins),
+		Dial:        guard.Dialer(dialTimeout),
+		HTTPClient:  &http.Client{Transport: guard.Transport(dialTimeout), Timeout: tokenTimeout},
+		TLS:         cfg.mailTLS,
+		LinkTimeout: cfg.LinkTimeout,
 	})
 	n.onClose(connector.Close)
 
@@ -217,7 +211,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	}
 	n.supervisor = idle.New(idle.Config{
 		Accounts: accounts, Connector: connector, Log: events, Folders: folders,
-		Checkpoints: folder.NewCheckpoints(bucket), Node: host, PollInterval: cfg.PollInterval, Logger: n.log,
+		Checkpoints: folder.NewCheckpoints(bucket), Node: host, PollInterval: cfg.PollInterval, LinkTimeout: cfg.LinkTimeout, Logger: n.log,
 	})
 	return nil
 }

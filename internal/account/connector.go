@@ -31,8 +31,12 @@ type ConnectorConfig struct {
 	// TLS is the base of the TLS configuration; nil means the system's roots.
 	TLS *tls.Config
 	// PoolSize bounds the request connections of one account; 0 means
-	// [imapconn.DefaultPoolSize].
+	// [imapconn.DefaultPoolSize]. Where the provider allows few connections, an
+	// account has fewer.
 	PoolSize int
+	// LinkTimeout is how long a dead link may look alive; 0 means
+	// [imapconn.DefaultLinkTimeout].
+	LinkTimeout time.Duration
 }
 
 // Connector connects to the servers of accounts with their present settings: a
@@ -60,6 +64,12 @@ type accountPool struct {
 func NewConnector(config ConnectorConfig) *Connector {
 	if config.Dial == nil {
 		config.Dial = (&net.Dialer{Timeout: imapconn.DefaultCommandTimeout}).DialContext
+	}
+	if config.PoolSize <= 0 {
+		config.PoolSize = imapconn.DefaultPoolSize
+	}
+	if config.LinkTimeout <= 0 {
+		config.LinkTimeout = imapconn.DefaultLinkTimeout
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Connector{
@@ -150,33 +160,28 @@ func (c *Connector) pool(ctx context.Context, id string) (*accountPool, error) {
 	}
 	dialConfig := c.DialConfig(a)
 	dialConfig.Compress = worthCompressing(a.IMAP.Host)
+	dialConfig.CommandTimeout = min(imapconn.DefaultCommandTimeout, 2*c.config.LinkTimeout/3)
 	pool = &accountPool{revision: a.ConnectionRevision, Pool: imapconn.NewPool(imapconn.PoolConfig{
 		Config: func(context.Context) (imapconn.Config, error) { return dialConfig, nil },
-		Size:   c.config.PoolSize,
+		Size:   imapconn.ProviderOf(a.IMAP.Host).PoolSize(c.config.PoolSize),
 		Limits: c.config.Limits,
 	})}
 	c.pools[id] = pool
 	return pool, nil
 }
 
-// watchTimeout is how long the server may be silent on a watching connection
-// when it is asked something. Together with a poll every minute it bounds the
-// time for which a dead link looks alive to 90 seconds.
-const watchTimeout = 30 * time.Second
-
 // Dial opens a connection of its own for the account, for watching. It counts
 // against the host's limits until it is closed, by the caller. It fails like Do.
+//
+// The server may be silent for a third of the link timeout when it is asked
+// something. Whoever asks once in half of that time finds a dead link in time.
 func (c *Connector) Dial(ctx context.Context, a *Account) (*imapconn.Conn, error) {
 	var conn *imapconn.Conn
 	err := c.retryLogin(ctx, a.ID, func() error {
 		config := c.DialConfig(a)
-		config.CommandTimeout = watchTimeout
-		if c.config.Limits != nil {
-			release, err := c.config.Limits.Acquire(ctx, config.Host)
-			if err != nil {
-				return fmt.Errorf("wait for a connection to %s: %w", config.Host, err)
-			}
-			config.Dial = counted(config.Dial, release)
+		config.CommandTimeout = c.config.LinkTimeout / 3
+		if err := c.count(ctx, &config, true); err != nil {
+			return err
 		}
 		var err error
 		conn, err = imapconn.Dial(ctx, config)
@@ -192,6 +197,7 @@ func (c *Connector) Dial(ctx context.Context, a *Account) (*imapconn.Conn, error
 func (c *Connector) DialConfig(a *Account) imapconn.Config {
 	config := imapconn.Config{
 		Host: a.IMAP.Host, Port: a.IMAP.Port, TLSMode: imapMode(a.IMAP.TLSMode), TLS: c.config.TLS, Dial: c.config.Dial,
+		LinkTimeout: c.config.LinkTimeout, IdleRenewal: imapconn.ProviderOf(a.IMAP.Host).IdleRenewal,
 		Auth: imapconn.Auth{Username: a.IMAP.Username, Password: a.IMAP.Password.Reveal()},
 	}
 	if a.IMAP.OAuth2 != nil {
@@ -224,6 +230,20 @@ func (c *Connector) retryLogin(ctx context.Context, id string, attempt func() er
 	return err
 }
 
+// count waits until a connection may be opened, and has it counted against the
+// host's limits until it is closed.
+func (c *Connector) count(ctx context.Context, config *imapconn.Config, patient bool) error {
+	if c.config.Limits == nil {
+		return nil
+	}
+	place, err := c.config.Limits.Acquire(ctx, config.Host, patient)
+	if err != nil {
+		return fmt.Errorf("wait for a connection to %s: %w", config.Host, err)
+	}
+	config.Dial, config.BeforeLogin = counted(config.Dial, place.Release), place.AwaitLogin
+	return nil
+}
+
 // counted makes dial's connection give release back when it is closed.
 func counted(
 	dial func(ctx context.Context, network, addr string) (net.Conn, error), release func(),
@@ -242,6 +262,9 @@ type countedConn struct {
 	net.Conn
 	release func() // may be called again without effect
 }
+
+// NetConn is the connection itself, for the options of its socket.
+func (c *countedConn) NetConn() net.Conn { return c.Conn }
 
 // Close closes the connection and gives its place back.
 func (c *countedConn) Close() error {

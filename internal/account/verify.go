@@ -80,12 +80,8 @@ func (c *Connector) verifyIMAP(ctx context.Context, a *Account) []Step {
 	err := c.retryLogin(ctx, a.ID, func() error {
 		config := c.DialConfig(a)
 		trial = &imapTrial{endpoint: a.IMAP}
-		if c.config.Limits != nil {
-			release, err := c.config.Limits.Acquire(ctx, config.Host)
-			if err != nil {
-				return fmt.Errorf("wait for a connection to %s: %w", config.Host, err)
-			}
-			config.Dial = counted(config.Dial, release)
+		if err := c.count(ctx, &config, false); err != nil {
+			return err
 		}
 		trial.instrument(&config)
 		var err error

@@ -17,6 +17,9 @@ import (
 // that makes progress may take as long as it takes.
 const DefaultCommandTimeout = 60 * time.Second
 
+// DefaultLinkTimeout is how long a dead link may look alive.
+const DefaultLinkTimeout = 90 * time.Second
+
 // redacted stands for a secret wherever one could be printed.
 const redacted = "[redacted]"
 
@@ -96,6 +99,17 @@ type Config struct {
 	// CommandTimeout bounds the silence of a server within a command; 0 means
 	// [DefaultCommandTimeout].
 	CommandTimeout time.Duration
+	// LinkTimeout is how long a peer that answers nothing may go unnoticed by
+	// the operating system, which probes a connection at rest and gives up one
+	// whose data are not acknowledged; 0 means [DefaultLinkTimeout]. A link that
+	// acknowledges and passes nothing on is found by commands alone.
+	LinkTimeout time.Duration
+	// BeforeLogin, unless nil, is called before credentials are sent and may
+	// wait. An error ends the attempt to connect.
+	BeforeLogin func(ctx context.Context) error
+	// IdleRenewal is the age at which Idle begins its command anew; 0 means 20
+	// minutes. Some servers forget a client that idles for longer than theirs.
+	IdleRenewal time.Duration
 	// Compress asks for COMPRESS=DEFLATE (RFC 4978) after the login where the
 	// server has it. It is meant for connections that carry requests: it costs
 	// memory all the time, and [Conn.Idle] refuses to wait on it.
@@ -149,6 +163,20 @@ func (c *Config) commandTimeout() time.Duration {
 	return DefaultCommandTimeout
 }
 
+func (c *Config) idleRenewal() time.Duration {
+	if c.IdleRenewal > 0 {
+		return min(c.IdleRenewal, defaultIdleRenewal)
+	}
+	return defaultIdleRenewal
+}
+
+func (c *Config) linkTimeout() time.Duration {
+	if c.LinkTimeout > 0 {
+		return c.LinkTimeout
+	}
+	return DefaultLinkTimeout
+}
+
 func (c *Config) tlsConfig() *tls.Config {
 	if c.TLS == nil {
 		return &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12}
@@ -162,9 +190,14 @@ func (c *Config) tlsConfig() *tls.Config {
 }
 
 func (c *Config) dial(ctx context.Context) (net.Conn, error) {
-	if c.Dial != nil {
-		return c.Dial(ctx, "tcp", c.Address())
+	dial := c.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
 	}
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", c.Address())
+	conn, err := dial(ctx, "tcp", c.Address())
+	if err != nil {
+		return nil, err
+	}
+	keepAlive(conn, c.linkTimeout())
+	return conn, nil
 }

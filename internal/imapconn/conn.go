@@ -38,8 +38,10 @@ type Conn struct {
 	queued     bool
 	compressed bool
 	notifying  bool // NOTIFY is on
-	lastTag    uint32
-	answered   uint32 // number of responses that belonged to a command
+	// idleRenewal is the Config's.
+	idleRenewal time.Duration
+	lastTag     uint32
+	answered    uint32 // number of responses that belonged to a command
 }
 
 // mailbox is what is known of the selected mailbox.

@@ -45,7 +45,7 @@ func connect(ctx context.Context, cfg *Config) (*Conn, error) {
 	if err != nil {
 		return nil, dialError(ctx, cfg, err)
 	}
-	c := &Conn{t: transport{conn: raw, raw: raw, silence: silence}, state: imap.ConnStateNotAuthenticated}
+	c := &Conn{t: transport{conn: raw, raw: raw, silence: silence}, state: imap.ConnStateNotAuthenticated, idleRenewal: cfg.idleRenewal()}
 	if cfg.TLSMode == ModeTLS {
 		if err := c.handshake(ctx, cfg); err != nil {
 			return nil, c.fail(err)

@@ -4,23 +4,25 @@ import (
 	"context"
 	"strings"
 	"sync"
-
-	"golang.org/x/time/rate"
+	"time"
 )
 
 // Defaults of HostLimits.
 const (
-	DefaultHostConnections = 50
-	DefaultHostLogins      = 10
+	// DefaultHostConnections only keeps a fault from taking all file
+	// descriptors: each watched mailbox holds a connection.
+	DefaultHostConnections = 20_000
+	// DefaultHostLogins keeps the accounts from storming a server that comes
+	// back.
+	DefaultHostLogins = 10
 )
 
 // HostLimits bounds what all accounts together ask of one server: connections
-// at a time, and logins per second. It is shared between pools, and may be used
-// for other connections to the same servers too.
+// at a time, and attempts to connect and logins per second. It is shared between
+// pools, and may be used for other connections to the same servers too.
 type HostLimits struct {
 	connections int
-	logins      rate.Limit
-	burst       int
+	logins      int
 
 	mu    sync.Mutex
 	hosts map[string]*host
@@ -28,13 +30,18 @@ type HostLimits struct {
 
 // host is the use made of one server.
 type host struct {
-	slots  chan struct{}
-	logins *rate.Limiter
-	users  int // those who hold a slot or wait for one
+	slots chan struct{}
+	// starts are the attempts to connect, and logins those to log in. The two
+	// fall apart where a server that was stuck answers many at once.
+	starts, logins *turns
+	// patient is held by the one of the patient who stands in line with those who
+	// are not.
+	patient chan struct{}
+	users   int // those who hold a slot or wait for one
 }
 
 // NewHostLimits returns limits per host: the number of connections at a time,
-// and of logins per second, which is also the burst. A number that is not
+// and of logins in any second, which is also the burst. A number that is not
 // positive means the default.
 func NewHostLimits(connections, loginsPerSecond int) *HostLimits {
 	if connections <= 0 {
@@ -43,37 +50,60 @@ func NewHostLimits(connections, loginsPerSecond int) *HostLimits {
 	if loginsPerSecond <= 0 {
 		loginsPerSecond = DefaultHostLogins
 	}
-	return &HostLimits{
-		connections: connections,
-		logins:      rate.Limit(loginsPerSecond),
-		burst:       loginsPerSecond,
-		hosts:       make(map[string]*host),
-	}
+	return &HostLimits{connections: connections, logins: loginsPerSecond, hosts: make(map[string]*host)}
 }
 
+// Place is the right to one connection to a host.
+type Place struct {
+	host    *host
+	release func()
+}
+
+// Release gives the place back, when the connection is closed. Calling it again
+// has no effect.
+func (p *Place) Release() { p.release() }
+
+// AwaitLogin waits until the connection may log in. It is what
+// [Config.BeforeLogin] is for.
+func (p *Place) AwaitLogin(ctx context.Context) error { return p.host.logins.wait(ctx) }
+
 // Acquire waits until a connection to the host may be opened, for as long as
-// ctx allows. The returned function is to be called, once, when it is closed.
-func (l *HostLimits) Acquire(ctx context.Context, name string) (release func(), err error) {
+// ctx allows.
+//
+// The patient stand back behind those who are not: a thousand mailboxes that
+// are to be watched again must not hold up a request that somebody waits for.
+func (l *HostLimits) Acquire(ctx context.Context, name string, patient bool) (*Place, error) {
 	name = strings.ToLower(name)
 	h := l.enter(name)
-	select {
-	case h.slots <- struct{}{}:
-	case <-ctx.Done():
+	if err := h.acquire(ctx, patient); err != nil {
 		l.leave(name, h)
-		return nil, ctx.Err()
+		return nil, err
 	}
-	if err := h.logins.Wait(ctx); err != nil {
+	return &Place{host: h, release: sync.OnceFunc(func() {
 		<-h.slots
 		l.leave(name, h)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+	})}, nil
+}
+
+func (h *host) acquire(ctx context.Context, patient bool) error {
+	if err := hold(ctx, h.slots); err != nil {
+		return err
+	}
+	err := h.start(ctx, patient)
+	if err != nil {
+		<-h.slots
+	}
+	return err
+}
+
+func (h *host) start(ctx context.Context, patient bool) error {
+	if patient {
+		if err := hold(ctx, h.patient); err != nil {
+			return err
 		}
-		return nil, context.DeadlineExceeded // the turn would come too late
+		defer func() { <-h.patient }()
 	}
-	return sync.OnceFunc(func() {
-		<-h.slots
-		l.leave(name, h)
-	}), nil
+	return h.starts.wait(ctx)
 }
 
 func (l *HostLimits) enter(name string) *host {
@@ -81,19 +111,30 @@ func (l *HostLimits) enter(name string) *host {
 	defer l.mu.Unlock()
 	h := l.hosts[name]
 	if h == nil {
-		h = &host{slots: make(chan struct{}, l.connections), logins: rate.NewLimiter(l.logins, l.burst)}
+		h = &host{
+			slots: make(chan struct{}, l.connections), patient: make(chan struct{}, 1),
+			starts: newTurns(l.logins, turnWindow), logins: newTurns(l.logins, turnWindow),
+		}
 		l.hosts[name] = h
 	}
 	h.users++
 	return h
 }
 
-// leave forgets a host that nobody uses, unless its login budget is in use.
+// leave forgets a host that nobody uses, once all its turns can be had again.
 func (l *HostLimits) leave(name string, h *host) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h.users--
-	if h.users == 0 && h.logins.Tokens() >= float64(l.burst) {
+	if h.users == 0 {
+		time.AfterFunc(turnWindow, func() { l.forget(name, h) })
+	}
+}
+
+func (l *HostLimits) forget(name string, h *host) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h.users == 0 && h.starts.fresh() && h.logins.fresh() && l.hosts[name] == h {
 		delete(l.hosts, name)
 	}
 }

@@ -10,13 +10,14 @@ import (
 	"github.com/postern-mail/postern/internal/imapwire"
 )
 
-const (
-	// idleRenewal is the age at which Idle begins its command anew.
-	// RFC 2177 section 3: re-issue IDLE at least every 29 minutes.
-	idleRenewal = 20 * time.Minute
-	// idleLimit is the age at which Idle returns at the latest.
-	idleLimit = 28 * time.Minute
-)
+// defaultIdleRenewal is the age at which Idle begins its command anew, unless the
+// Config says otherwise.
+// RFC 2177 section 3: re-issue IDLE at least every 29 minutes.
+const defaultIdleRenewal = 20 * time.Minute
+
+// longestIdle is the age of the command at which Idle returns at the latest, so
+// that the next Idle begins another.
+func longestIdle(renewal time.Duration) time.Duration { return renewal * 7 / 5 }
 
 // Reason says why Idle returned.
 type Reason int
@@ -125,7 +126,7 @@ func (c *Conn) Idle(ctx context.Context, max time.Duration) (Activity, error) {
 	if err := c.beginIdle(); err != nil {
 		return Activity{}, c.fail(c.typed(ctx, "IDLE", err))
 	}
-	if limit := c.idle.since.Add(idleLimit); end.After(limit) {
+	if limit := c.idle.since.Add(longestIdle(c.idleRenewal)); end.After(limit) {
 		end = limit
 	}
 	for {
@@ -166,7 +167,7 @@ func (c *Conn) Interrupt() { c.t.wake() }
 func (c *Conn) beginIdle() error {
 	var out []byte
 	f := &flight{}
-	if c.idle.state != idleOff && time.Since(c.idle.since) > idleRenewal {
+	if c.idle.state != idleOff && time.Since(c.idle.since) > c.idleRenewal {
 		done, err := c.leaveIdle()
 		if err != nil {
 			return err

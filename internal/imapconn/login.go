@@ -27,6 +27,11 @@ func (c *Conn) login(ctx context.Context, cfg *Config) error {
 	if len(mechanisms) == 0 {
 		return &AuthError{Err: errors.New("the server offers no mechanism for these credentials")}
 	}
+	if cfg.BeforeLogin != nil {
+		if err := cfg.BeforeLogin(ctx); err != nil {
+			return fmt.Errorf("wait to log in: %w", err)
+		}
+	}
 	var last error
 	skip := make(map[string]bool)
 	for _, mechanism := range mechanisms {

@@ -129,12 +129,10 @@ func (p *Pool) Do(ctx context.Context, mailbox string, opts *DoOptions, fn func(
 }
 
 func acquire(ctx context.Context, slots chan<- struct{}) error {
-	select {
-	case slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for a connection: %w", ctx.Err())
+	if err := hold(ctx, slots); err != nil {
+		return fmt.Errorf("wait for a connection: %w", err)
 	}
+	return nil
 }
 
 // try is one attempt of Do. again says that it failed only because a connection
@@ -258,9 +256,11 @@ func (p *Pool) connect(ctx context.Context) (*pooled, error) {
 	}
 	conn := &pooled{release: func() {}}
 	if p.cfg.Limits != nil {
-		if conn.release, err = p.cfg.Limits.Acquire(ctx, cfg.Host); err != nil {
+		place, err := p.cfg.Limits.Acquire(ctx, cfg.Host, false)
+		if err != nil {
 			return nil, fmt.Errorf("wait for a connection to %s: %w", cfg.Host, err)
 		}
+		conn.release, cfg.BeforeLogin = place.Release, place.AwaitLogin
 	}
 	if conn.Conn, err = Dial(ctx, cfg); err != nil {
 		conn.release()
