@@ -119,9 +119,11 @@ func (p *Pool) dial(ctx context.Context) (*pooled, error) {
 	release := func() {}
 	if p.config.Limits != nil {
 		// SMTP and IMAP of one provider are often one host and two services.
-		if release, err = p.config.Limits.Acquire(ctx, "smtp:"+config.Host); err != nil {
+		place, err := p.config.Limits.Acquire(ctx, "smtp:"+config.Host, false)
+		if err != nil {
 			return nil, fmt.Errorf("wait for a connection to %s: %w", config.Host, err)
 		}
+		release = place.Release
 	}
 	conn, err := Dial(ctx, config)
 	if err != nil {
