@@ -108,8 +108,22 @@ func serveIn(t *testing.T, dir string, args ...string) *process {
 	return p
 }
 
-// launch starts a process and waits until it is ready.
+// launch starts a process and waits until it is ready. Its log is shown if the
+// test fails.
 func launch(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
+	p := begin(t, env, args...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of process %d:\n%s", p.cmd.Process.Pid, p.stderr.String())
+		}
+	})
+	p.awaitReady(t)
+	return p
+}
+
+// begin starts a process, which is killed with the test.
+func begin(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: program(context.Background(), env, args...), stderr: &syncBuffer{}, exited: make(chan struct{})}
 	p.cmd.Stderr = p.stderr
@@ -123,14 +137,17 @@ func launch(t *testing.T, env []string, args ...string) *process {
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		<-p.exited
-		if t.Failed() {
-			t.Logf("log of process %d:\n%s", p.cmd.Process.Pid, p.stderr.String())
-		}
 	})
+	return p
+}
+
+// awaitReady waits until the process serves, and learns where.
+func (p *process) awaitReady(t *testing.T) {
+	t.Helper()
 	await(t, "the process to be ready", func() bool {
 		select {
 		case <-p.exited:
-			t.Fatalf("the process ended with code %d", p.cmd.ProcessState.ExitCode())
+			t.Fatalf("the process ended with code %d: %s", p.cmd.ProcessState.ExitCode(), p.stderr.String())
 		default:
 		}
 		found := readyLine.FindStringSubmatch(p.stderr.String())
@@ -140,7 +157,6 @@ func launch(t *testing.T, env []string, args ...string) *process {
 		p.base = found[1]
 		return true
 	})
-	return p
 }
 
 // stop ends the process by a signal, and checks that it was in good order.

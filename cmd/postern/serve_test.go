@@ -185,11 +185,7 @@ func TestServeMailboxEndToEnd(t *testing.T) {
 // subscribe subscribes to the log with what the data directory says.
 func subscribe(t *testing.T, dir, subject string) *nats.Subscription {
 	t.Helper()
-	url, err := os.ReadFile(filepath.Join(dir, "nats-url"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := nats.Connect(strings.TrimSpace(string(url)))
+	conn, err := nats.Connect(readURL(t, dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +200,16 @@ func subscribe(t *testing.T, dir, subject string) *nats.Subscription {
 	return subscription
 }
 
+// readURL is where clients reach the embedded server of a data directory.
+func readURL(t *testing.T, dir string) string {
+	t.Helper()
+	url, err := os.ReadFile(filepath.Join(dir, "nats-url"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(url))
+}
+
 // checkSecrets fails the test if the logs show a secret, or the data directory
 // holds the mailbox's password.
 func checkSecrets(t *testing.T, dir, logs, password, token string) {
@@ -211,11 +217,7 @@ func checkSecrets(t *testing.T, dir, logs, password, token string) {
 	if !strings.Contains(logs, "level=DEBUG") {
 		t.Error("the logs are not at debug level")
 	}
-	url, err := os.ReadFile(filepath.Join(dir, "nats-url"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, natsPassword, _ := strings.Cut(strings.TrimPrefix(string(url), "nats://"), ":")
+	_, natsPassword, _ := strings.Cut(strings.TrimPrefix(readURL(t, dir), "nats://"), ":")
 	natsPassword, _, _ = strings.Cut(natsPassword, "@")
 	for what, canary := range map[string]string{"mailbox's password": password, "admin token": token, "NATS password": natsPassword} {
 		if canary == "" || strings.Contains(logs, canary) {
@@ -224,7 +226,7 @@ func checkSecrets(t *testing.T, dir, logs, password, token string) {
 	}
 	forms := []string{password, base64.StdEncoding.EncodeToString([]byte(password))}
 	files := 0
-	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
