@@ -228,10 +228,21 @@ func (f *fetching) asked(m *FetchMessage) bool {
 			// An answer of a server that forgets the UID, or else news of flags.
 			return m.Envelope != nil || m.BodyStructure != nil || len(m.Sections) > 0
 		}
-		return imap.IsSearchRes(set) || set.Contains(m.UID) ||
-			slices.ContainsFunc(set, func(r imap.UIDRange) bool { return r.Start == 0 })
+		return imap.IsSearchRes(set) || set.Contains(m.UID) || f.isLastOf(set, m)
 	}
 	return true
+}
+
+// isLastOf reports whether the answer is there because of a star in the set: n:*
+// has the last message also where its UID is below n (RFC 9051 section 6.4.5).
+// Flags alone are news of it.
+func (f *fetching) isLastOf(set imap.UIDSet, m *FetchMessage) bool {
+	if slices.ContainsFunc(set, func(r imap.UIDRange) bool { return r.Start == 0 }) {
+		return true
+	}
+	star := slices.ContainsFunc(set, func(r imap.UIDRange) bool { return r.Stop == 0 })
+	return star && m.SeqNum >= f.c.NumMessages() &&
+		(m.Envelope != nil || m.BodyStructure != nil || len(m.Sections) > 0 || m.Size > 0 || !m.InternalDate.IsZero())
 }
 
 func (f *fetching) vanished() error {

@@ -8,8 +8,11 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/internal/dovecottest"
 )
 
 // fetched runs a fetch and returns what arrived as text.
@@ -285,5 +288,30 @@ func TestFetchSplitsLongSets(t *testing.T) {
 	}
 	if again.String() != set.String() {
 		t.Error("the parts are not the set")
+	}
+}
+
+// The last message, which n:* always has, is no news when it is told among the
+// answers: whoever idles next must not be woken by it.
+func TestFetchOfNothingNewIsNoNews(t *testing.T) {
+	t.Parallel()
+	srv := dovecottest.Shared(t)
+	username, _ := srv.User(t)
+	uid := srv.Deliver(t, username, "INBOX", []byte("Subject: hello\r\n\r\nbody\r\n"))
+	c := dialConfig(t, dovecotConfig(srv, username, ModePlaintext))
+	if _, err := c.Select(testContext(t), "INBOX", nil); err != nil {
+		t.Fatal(err)
+	}
+	c.Updates()
+	next := imap.UIDSet{{Start: uid + 1, Stop: 0}}
+	if _, err := fetched(t, c, next, plain(imap.FetchOptions{Flags: true, Envelope: true, RFC822Size: true})); err != nil {
+		t.Fatal(err)
+	}
+	if u := c.Updates(); u.Any() {
+		t.Errorf("the last message is taken for news: %+v", u)
+	}
+	activity, err := c.Idle(testContext(t), 50*time.Millisecond)
+	if err != nil || activity.Reason != ActivityTimeout {
+		t.Errorf("IDLE ends by %s (%v)", activity.Reason, err)
 	}
 }
