@@ -58,13 +58,13 @@ func matchAccounts(list []query.Expr) ([]accountPredicate, error) {
 func matchTerm(t query.Term) (accountPredicate, error) {
 	equal := t.Op == "=" || t.Op == ":"
 	if !equal && t.Op != "!=" {
-		return nil, &query.SyntaxError{Pos: t.Pos, Reason: "write a field, = or != and a value, such as state = CONNECTED"}
+		return nil, t.Syntax("write a field, = or != and a value, such as state = CONNECTED")
 	}
 	key, labelled := strings.CutPrefix(t.Field, "labels.")
 	switch {
 	case t.Field == "state":
 		if _, ok := posternv1.Account_State_value[t.Value]; !ok {
-			return nil, &query.SyntaxError{Pos: t.Pos, Reason: fmt.Sprintf("there is no state %q", t.Value)}
+			return nil, t.Syntax("there is no state %q", t.Value)
 		}
 		return func(a *account.Account) bool { return (string(a.Status.State) == t.Value) == equal }, nil
 	case labelled:
@@ -75,5 +75,5 @@ func matchTerm(t query.Term) (accountPredicate, error) {
 	case t.Field == "labels" && t.Op == ":":
 		return func(a *account.Account) bool { _, ok := a.Labels[t.Value]; return ok }, nil
 	}
-	return nil, &query.SyntaxError{Pos: t.Pos, Reason: fmt.Sprintf("there is no field %q to filter on; there are state and labels", t.Field)}
+	return nil, t.Syntax("there is no field %q to filter on; there are state and labels", t.Field)
 }

@@ -3,7 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -69,10 +69,10 @@ func classifyQuery(err error) *failure {
 	switch {
 	case errors.As(err, &syntax):
 		return refuseField("filter", reasonFilterInvalid, "The filter cannot be understood: %v.", syntax).
-			with("position", fmt.Sprint(syntax.Pos))
+			with("position", strconv.Itoa(syntax.Pos)).with("column", strconv.Itoa(syntax.Column))
 	case errors.As(err, &unsupported):
 		return refuseField("filter", reasonFilterUnsupported, "The filter cannot be carried out: %v.", unsupported).
-			with("position", fmt.Sprint(unsupported.Pos))
+			with("position", strconv.Itoa(unsupported.Pos)).with("column", strconv.Itoa(unsupported.Column))
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (l folderLister) list(ctx context.Context, accountID string, status *imapco
 	err := l.mailboxes.Do(ctx, accountID, "", nil, func(c *imapconn.Conn) error {
 		opts := &imapconn.ListOptions{Status: status}
 		opts.ReturnSpecialUse, opts.ReturnSubscribed = true, true
-		list.gmail = c.Has("X-GM-EXT-1")
+		list.gmail = c.Has(capGmail)
 		var err error
 		if found, err = c.List(ctx, opts); err != nil || status == nil {
 			return err

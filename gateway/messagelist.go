@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"google.golang.org/grpc/codes"
@@ -21,7 +22,7 @@ import (
 type listing struct {
 	req     *posternv1.ListMessagesRequest
 	account *account.Account
-	filter  query.Expr // nil for all messages
+	find    *finder
 	view    posternv1.Message_View
 	size    int
 	paths   []maskPath
@@ -37,11 +38,17 @@ func (s *messageService) ListMessages(ctx context.Context, req *posternv1.ListMe
 	if l.paths, err = readPaths(req.GetReadMask(), messageFields, "read_mask"); err != nil {
 		return nil, err
 	}
+	var filter query.Expr
 	if strings.TrimSpace(req.GetFilter()) != "" {
-		if l.filter, err = query.Parse(req.GetFilter()); err != nil {
+		if filter, err = query.Parse(req.GetFilter()); err != nil {
+			return nil, err
+		}
+		// A fault is told even where there is nothing to search.
+		if err := query.Check(filter); err != nil {
 			return nil, err
 		}
 	}
+	l.find = newFinder(filter, time.Now())
 	if l.account, err = s.accounts.Get(ctx, accountID(req.GetParent())); err != nil {
 		return nil, err
 	}
@@ -63,12 +70,28 @@ func (s *messageService) ListMessages(ctx context.Context, req *posternv1.ListMe
 	return resp, nil
 }
 
-// criteria is the filter as this server can search it; nil for all messages.
-func (l *listing) criteria(caps imap.CapSet) (*imapconn.SearchCriteria, error) {
-	if l.filter == nil {
+// position opens the token of the list's next page, or gives nothing on the
+// first. Ages in the filter go on counting from when that was asked for.
+func (s *messageService) position(l *listing) ([]byte, error) {
+	token := l.req.GetPageToken()
+	if token == "" {
 		return nil, nil
 	}
-	return query.Criteria(l.filter, caps)
+	b, err := s.pager.position(l.req, token)
+	if err != nil {
+		return nil, err
+	}
+	unix, size := binary.Varint(b)
+	if size <= 0 {
+		return nil, errPosition
+	}
+	l.find.now = time.Unix(unix, 0)
+	return b[size:], nil
+}
+
+// nextToken seals a position for the next page.
+func (s *messageService) nextToken(l *listing, position []byte) (string, error) {
+	return s.pager.token(l.req, append(binary.AppendVarint(nil, l.find.now.Unix()), position...))
 }
 
 // folderOf is the folder that the list is of. A name under another account
@@ -119,12 +142,12 @@ func (s *messageService) listFolder(ctx context.Context, l *listing) (*posternv1
 	if err != nil {
 		return nil, err
 	}
+	sealed, err := s.position(l)
+	if err != nil {
+		return nil, err
+	}
 	var position folderPosition
-	if token := l.req.GetPageToken(); token != "" {
-		sealed, err := s.pager.position(l.req, token)
-		if err != nil {
-			return nil, err
-		}
+	if sealed != nil {
 		if position, _, err = readFolderPosition(sealed); err != nil {
 			return nil, err
 		}
@@ -135,27 +158,24 @@ func (s *messageService) listFolder(ctx context.Context, l *listing) (*posternv1
 		if err != nil {
 			return err
 		}
-		criteria, err := l.criteria(c.Caps())
+		page, err := l.find.page(ctx, c, findOptions{size: l.size, before: position.before, fetch: viewOptions(l.view)})
 		if err != nil {
 			return err
 		}
-		page, err := c.Page(ctx, &imapconn.PageOptions{
-			Size: l.size, Before: position.before, Criteria: criteria, Fetch: viewOptions(l.view),
-		})
-		if err != nil {
+		if resp.Messages, err = l.messages(ctx, c, f.Key, page.messages); err != nil {
 			return err
 		}
-		if resp.Messages, err = l.messages(ctx, c, f.Key, page.Messages); err != nil {
-			return err
-		}
-		if !page.More {
+		if !page.more {
 			return nil
 		}
 		next := folderPosition{validity: validity, before: position.before}
-		if n := len(page.Messages); n > 0 {
-			next.before = page.Messages[n-1].UID
+		switch n := len(page.messages); {
+		case page.scanned > 0:
+			next.before = page.scanned
+		case n > 0:
+			next.before = page.messages[n-1].UID
 		}
-		resp.NextPageToken, err = s.pager.token(l.req, next.appendTo(nil))
+		resp.NextPageToken, err = s.nextToken(l, next.appendTo(nil))
 		return err
 	})
 	if err != nil {
@@ -181,6 +201,7 @@ func (l *listing) messages(ctx context.Context, c *imapconn.Conn, key folder.Key
 	if err != nil {
 		return nil, err
 	}
+	completeLabels(c, list...)
 	validity := c.SelectData().UIDValidity
 	a := pinned(l.account, c.Caps())
 	out := make([]*posternv1.Message, len(list))

@@ -291,7 +291,7 @@ func TestFilter(t *testing.T) {
 		t.Errorf("pages of a filter: %v, %v", got, two["nextPageToken"])
 	}
 	for filter, reason := range map[string]string{
-		"subject:": "FILTER_INVALID", "colour:red": "FILTER_INVALID", "has:attachment": "FILTER_UNSUPPORTED", "subject=invoice": "FILTER_UNSUPPORTED",
+		"subject:": "FILTER_INVALID", "colour:red": "FILTER_INVALID", "label:work": "FILTER_UNSUPPORTED", "text=invoice": "FILTER_UNSUPPORTED",
 	} {
 		h.do(t, http.MethodGet, "/v1/"+account+"/messages"+values("folder", inbox, "filter", filter), nil).refused(t, 400, reason)
 	}

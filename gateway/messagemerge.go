@@ -14,6 +14,7 @@ import (
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/query"
 )
 
 const (
@@ -36,6 +37,9 @@ type source struct {
 	loaded bool
 	next   []arrival // what was read ahead, the highest UID first
 	more   bool      // there are messages below those
+	// scanned and scannedAt are where looking stopped, see finding.
+	scanned   imap.UID
+	scannedAt time.Time
 }
 
 // arrival is a message as far as the merge looks at it.
@@ -55,6 +59,9 @@ type taken struct {
 // the folders are merged by the time of arrival. Only folders that may have
 // something for the page are looked at; on the first page that is all of them.
 func (s *messageService) listAll(ctx context.Context, l *listing) (*posternv1.ListMessagesResponse, error) {
+	if l.find.filter != nil && query.Uses(l.find.filter, "uid") {
+		return nil, refuseField("filter", reasonFilterUnsupported, "UIDs count within one folder: name a folder to filter by uid.")
+	}
 	sources, err := s.sources(ctx, l)
 	if err != nil {
 		return nil, err
@@ -71,18 +78,18 @@ func (s *messageService) listAll(ctx context.Context, l *listing) (*posternv1.Li
 	if len(position) == 0 {
 		return resp, nil
 	}
-	resp.NextPageToken, err = s.pager.token(l.req, position)
+	resp.NextPageToken, err = s.nextToken(l, position)
 	return resp, err
 }
 
 // sources are the folders that the page may come from: those of the token, or
 // at the beginning all that belong to the list.
 func (s *messageService) sources(ctx context.Context, l *listing) ([]*source, error) {
-	if token := l.req.GetPageToken(); token != "" {
-		position, err := s.pager.position(l.req, token)
-		if err != nil {
-			return nil, err
-		}
+	position, err := s.position(l)
+	if err != nil {
+		return nil, err
+	}
+	if position != nil {
 		return s.decodeSources(ctx, l.account.ID, position)
 	}
 	all, err := s.lister.list(ctx, l.account.ID, &imapconn.StatusOptions{StatusOptions: imap.StatusOptions{NumMessages: true}})
@@ -120,18 +127,15 @@ func (s *messageService) load(ctx context.Context, l *listing, from *source, n i
 		if err != nil {
 			return err
 		}
-		criteria, err := l.criteria(c.Caps())
-		if err != nil {
-			return err
-		}
 		opts := &imapconn.FetchOptions{}
 		opts.InternalDate = true
-		page, err := c.Page(ctx, &imapconn.PageOptions{Size: n, Before: from.before, Criteria: criteria, Fetch: opts})
+		page, err := l.find.page(ctx, c, findOptions{size: n, before: from.before, fetch: opts})
 		if err != nil {
 			return err
 		}
-		from.validity, from.loaded, from.more, from.next = validity, true, page.More, nil
-		for _, m := range page.Messages {
+		from.validity, from.loaded, from.more, from.next = validity, true, page.more, nil
+		from.scanned, from.scannedAt = page.scanned, page.scannedAt
+		for _, m := range page.messages {
 			from.next = append(from.next, arrival{uid: m.UID, time: m.InternalDate})
 		}
 		return nil
@@ -152,17 +156,21 @@ func (s *messageService) merge(ctx context.Context, l *listing, sources []*sourc
 			break
 		}
 		if len(from.next) == 0 {
+			from.skipScanned()
+			if l.find.exhausted() {
+				break // the next page goes on looking
+			}
 			if err := s.load(ctx, l, from, l.size-len(page)+1); err != nil {
 				return nil, err
 			}
-			if len(from.next) == 0 {
+			if len(from.next) == 0 && from.scanned == 0 {
 				from.more = false // expunged since it was seen
 			}
 			continue
 		}
 		first := from.next[0]
 		from.next = from.next[1:]
-		from.before = first.uid
+		from.before, from.head = first.uid, first.time
 		page = append(page, taken{from: from, uid: first.uid})
 	}
 	return page, nil
@@ -191,7 +199,21 @@ func (s *source) nextTime() time.Time {
 	if len(s.next) > 0 {
 		return s.next[0].time
 	}
+	if s.scanned > 0 && !s.scannedAt.IsZero() {
+		return s.scannedAt
+	}
 	return s.head
+}
+
+// skipScanned goes on below what was looked at in vain.
+func (s *source) skipScanned() {
+	if s.scanned == 0 {
+		return
+	}
+	s.before, s.scanned = s.scanned, 0
+	if !s.scannedAt.IsZero() {
+		s.head = s.scannedAt
+	}
 }
 
 // share is what one folder has in the page.
@@ -257,6 +279,9 @@ func encodeSources(sources []*source) []byte {
 	for _, s := range sources {
 		if !s.left() {
 			continue
+		}
+		if len(s.next) == 0 {
+			s.skipScanned()
 		}
 		next := s.folderPosition
 		if next.before == 0 && len(s.next) > 0 {

@@ -130,6 +130,7 @@ func (s *messageService) GetMessage(ctx context.Context, req *posternv1.GetMessa
 		if err != nil {
 			return err
 		}
+		completeLabels(c, m)
 		if want.view != posternv1.Message_FULL {
 			envelopes, err := account.ReadEnvelopes(ctx, c, []*imapconn.FetchMessage{m})
 			if err != nil {

@@ -96,12 +96,12 @@ func (s *messageService) listSorted(ctx context.Context, l *listing) (*posternv1
 	if err != nil {
 		return nil, err
 	}
+	sealed, err := s.position(l)
+	if err != nil {
+		return nil, err
+	}
 	var position sortedPosition
-	if token := l.req.GetPageToken(); token != "" {
-		sealed, err := s.pager.position(l.req, token)
-		if err != nil {
-			return nil, err
-		}
+	if sealed != nil {
 		if position, err = readSortedPosition(sealed); err != nil {
 			return nil, err
 		}
@@ -116,7 +116,7 @@ func (s *messageService) listSorted(ctx context.Context, l *listing) (*posternv1
 		if err != nil || next == nil {
 			return err
 		}
-		resp.NextPageToken, err = s.pager.token(l.req, next)
+		resp.NextPageToken, err = s.nextToken(l, next)
 		return err
 	})
 	if err != nil {
@@ -137,17 +137,7 @@ func (l *listing) sortedPage(
 	if err := c.Noop(ctx); err != nil {
 		return nil, nil, err
 	}
-	criteria, err := l.criteria(c.Caps())
-	if err != nil {
-		return nil, nil, err
-	}
-	if criteria == nil {
-		criteria = &imapconn.SearchCriteria{}
-	}
-	if position.before > 1 {
-		criteria.UID = append(criteria.UID, imap.UIDSet{{Start: 1, Stop: position.before - 1}})
-	}
-	uids, err := c.Sort(ctx, order, criteria)
+	uids, err := l.find.sorted(ctx, c, order, position.before)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -169,25 +159,9 @@ func (l *listing) sortedPage(
 // fetchOrdered fetches messages and gives them in the order of their UIDs in
 // the list. Those that are gone are left out.
 func (l *listing) fetchOrdered(ctx context.Context, c *imapconn.Conn, key folder.Key, uids []imap.UID) ([]*posternv1.Message, error) {
-	if len(uids) == 0 {
-		return nil, nil
-	}
-	byUID := make(map[imap.UID]*imapconn.FetchMessage, len(uids))
-	err := c.Fetch(ctx, imap.UIDSetNum(uids...), viewOptions(l.view), func(m *imapconn.FetchMessage) error {
-		// News of flags may come in an answer of its own.
-		if _, there := byUID[m.UID]; !there || m.Size > 0 {
-			byUID[m.UID] = m
-		}
-		return nil
-	})
+	list, err := fetchUIDs(ctx, c, uids, viewOptions(l.view))
 	if err != nil {
 		return nil, err
-	}
-	var list []*imapconn.FetchMessage
-	for _, uid := range uids {
-		if m := byUID[uid]; m != nil {
-			list = append(list, m)
-		}
 	}
 	return l.messages(ctx, c, key, list)
 }

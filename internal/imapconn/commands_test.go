@@ -214,6 +214,44 @@ func TestCommands(t *testing.T) {
 				return bad.Charsets, nil
 			},
 			want: []string{"US-ASCII"}},
+		{name: "search whose charset is refused without a word", caps: "LITERAL+", script: selected(2) + `
+			C: $x UID SEARCH CHARSET UTF-8 TEXT {2+}
+			C: ü
+			S: $x BAD no`,
+			run: func(t *testing.T, c *Conn) (any, error) {
+				selectInbox(t, c)
+				criteria := &SearchCriteria{}
+				criteria.Text = []string{"ü"}
+				_, err := c.Search(testContext(t), criteria, nil)
+				var bad *BadCharsetError
+				return errors.As(err, &bad), nil
+			},
+			want: true},
+		{name: "search whose RETURN goes unanswered", caps: "ESEARCH", script: selected(2) + `
+			C: $x UID SEARCH RETURN (ALL) UNSEEN
+			S: $x OK done
+			C: $y UID SEARCH UNSEEN
+			S: * SEARCH 7 8
+			S: $y OK done`,
+			run: searchUnseen, want: "7:8"},
+		{name: "search that counts and does not list", caps: "ESEARCH", script: selected(2) + `
+			C: $x UID SEARCH RETURN (ALL) UNSEEN
+			S: * ESEARCH (TAG "$x") UID COUNT 2
+			S: $x OK done
+			C: $y UID SEARCH UNSEEN
+			S: * SEARCH 7 8
+			S: $y OK done`,
+			run: searchUnseen, want: "7:8"},
+		{name: "search that finds nothing", caps: "ESEARCH", script: selected(2) + `
+			C: $x UID SEARCH RETURN (ALL) UNSEEN
+			S: * ESEARCH (TAG "$x") UID
+			S: $x OK done`,
+			run: searchUnseen, want: ""},
+		{name: "search of iCloud", caps: "ESEARCH PARTIAL XAPPLEPUSHSERVICE", script: selected(2) + `
+			C: $x UID SEARCH UNSEEN
+			S: * SEARCH 7 8
+			S: $x OK done`,
+			run: searchUnseen, want: "7:8"},
 		{name: "sort", caps: "SORT", script: selected(2) + `
 			C: $x UID SORT (REVERSE DATE SUBJECT) US-ASCII ALL
 			S: * SORT 3 1 2
@@ -377,4 +415,15 @@ func TestRetryAfter(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %v, %v", tc.name, got, ok, tc.want, tc.ok)
 		}
 	}
+}
+
+func searchUnseen(t *testing.T, c *Conn) (any, error) {
+	selectInbox(t, c)
+	criteria := &SearchCriteria{}
+	criteria.NotFlag = []imap.Flag{imap.FlagSeen}
+	data, err := c.Search(testContext(t), criteria, &SearchOptions{ReturnAll: true})
+	if err != nil {
+		return nil, err
+	}
+	return data.All.String(), nil
 }

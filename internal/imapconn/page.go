@@ -271,19 +271,11 @@ func (p *pager) matching(ctx context.Context) error {
 		criteria = &both
 	}
 	wanted := &SearchOptions{ReturnAll: true}
-	if p.c.Has(capPartial) {
+	if p.c.Has(capPartial) && !p.c.Has(capApple) {
 		wanted = &SearchOptions{Partial: partialLast(p.opts.Size + 1)}
 	}
-	s := &searching{c: p.c}
-	search := s.command(criteria, wanted)
 	// The search looks at what NOOP has shown; UID SEARCH may follow it.
-	if err := p.c.run(ctx, &command{name: "NOOP"}, search); err != nil {
-		return err
-	}
-	if err := search.err(); err != nil {
-		return badCharset(err)
-	}
-	data, err := s.result()
+	data, err := p.c.search(ctx, criteria, wanted, &command{name: "NOOP"})
 	if err != nil {
 		return err
 	}

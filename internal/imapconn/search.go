@@ -63,17 +63,55 @@ func (c *Conn) Search(ctx context.Context, criteria *SearchCriteria, opts *Searc
 	case opts.Partial != "" && !c.Has(capPartial):
 		return nil, &CapabilityError{Command: "SEARCH", Cap: capPartial}
 	}
-	s := &searching{c: c}
-	_, err := c.do(ctx, s.command(criteria, opts))
-	if err != nil {
-		return nil, badCharset(err)
-	}
-	return s.result()
+	return c.search(ctx, criteria, opts)
 }
 
-func badCharset(err error) error {
+// search searches after other commands, in the same round trip.
+func (c *Conn) search(ctx context.Context, criteria *SearchCriteria, opts *SearchOptions, before ...*command) (*SearchData, error) {
+	s := &searching{c: c}
+	search := s.command(criteria, opts)
+	if err := c.run(ctx, append(before, search)...); err != nil {
+		return nil, err
+	}
+	if err := search.err(); err != nil {
+		return nil, badCharset(err, criteria)
+	}
+	data, err := s.result()
+	if err != nil || *opts == (SearchOptions{}) || !s.unanswered(opts) {
+		return data, err
+	}
+	return c.search(ctx, criteria, &SearchOptions{})
+}
+
+// unanswered reports whether the server took RETURN and then did not answer to
+// it, as some do. RFC 4731 section 3.1 asks for an answer even to nothing found,
+// unlike SEARCH.
+func (s *searching) unanswered(opts *SearchOptions) bool {
+	switch {
+	case !s.c.extendedSearch() && opts.Partial == "" || opts.ReturnSave:
+		return false
+	case s.data == nil:
+		return true
+	case len(s.data.All) > 0:
+		return false
+	case opts.Partial != "":
+		return s.data.Partial == nil
+	}
+	return opts.ReturnAll && s.data.Count != nil && *s.data.Count > 0
+}
+
+// capApple tells iCloud's server, whose ESEARCH cannot be relied on.
+const capApple imap.Cap = "XAPPLEPUSHSERVICE"
+
+// extendedSearch reports whether the server can be asked with RETURN.
+func (c *Conn) extendedSearch() bool { return c.Has(imap.CapESearch) && !c.Has(capApple) }
+
+// badCharset tells a refusal of the criteria's charset. Not all servers give the
+// reason by its code: what they refuse without any is taken for the charset
+// where one had to be named.
+func badCharset(err error, criteria *SearchCriteria) error {
 	var refused *Error
-	if !errors.As(err, &refused) || refused.Code != imap.ResponseCodeBadCharset {
+	if !errors.As(err, &refused) || refused.Code != imap.ResponseCodeBadCharset && (refused.Code != "" || criteria.IsASCII()) {
 		return err
 	}
 	status := imapwire.Status{Code: refused.Code, Arg: refused.CodeArgs}
@@ -101,7 +139,7 @@ func (s *searching) command(criteria *SearchCriteria, opts *SearchOptions) *comm
 
 // encodeReturn writes the RETURN options of SEARCH (RFC 4731 section 3.1).
 func (c *Conn) encodeReturn(e *imapwire.Encoder, opts *SearchOptions) {
-	extended := c.Has(imap.CapESearch)
+	extended := c.extendedSearch()
 	items := []string{}
 	for _, item := range []struct {
 		name   string

@@ -50,7 +50,7 @@ func (c *Conn) Sort(ctx context.Context, by []SortCriterion, criteria *SearchCri
 		}).SP().Atom(charset(criteria)).SP().SearchCriteria(criteria)
 	}}
 	if _, err := c.do(ctx, cmd); err != nil {
-		return nil, badCharset(err)
+		return nil, badCharset(err, criteria)
 	}
 	if data == nil && cmd.malformed != nil {
 		return nil, &ProtocolError{Command: "SORT", Err: cmd.malformed}

@@ -28,7 +28,7 @@ func (c *Conn) Thread(ctx context.Context, algorithm imap.ThreadAlgorithm, crite
 		e.Atom(charset(criteria)).SP().SearchCriteria(criteria)
 	}}
 	if _, err := c.do(ctx, cmd); err != nil {
-		return nil, badCharset(err)
+		return nil, badCharset(err, criteria)
 	}
 	if threads == nil && cmd.malformed != nil {
 		return nil, &ProtocolError{Command: "THREAD", Err: cmd.malformed}

@@ -21,7 +21,7 @@ const (
 type token struct {
 	kind kind
 	text string
-	pos  int
+	Place
 	// spaced says that white space stands before the token.
 	spaced bool
 }
@@ -71,7 +71,7 @@ func (l *lexer) next() (token, error) {
 			n = 2
 		}
 		if c == '!' && n == 1 {
-			return t, &SyntaxError{Pos: t.pos, Reason: `"!" must be followed by "="`}
+			return t, syntax(t.Place, `"!" must be followed by "="`)
 		}
 		return l.take(t, kindOp, n), nil
 	case '-':
@@ -104,7 +104,12 @@ func (l *lexer) begin() token {
 	for l.pos < len(l.text) && strings.IndexByte(spaces, l.text[l.pos]) >= 0 {
 		l.pos++
 	}
-	return token{kind: kindEnd, pos: l.pos, spaced: l.pos > start}
+	return token{kind: kindEnd, Place: placeOf(l.text, l.pos), spaced: l.pos > start}
+}
+
+// placeOf is the place of a byte.
+func placeOf(text string, pos int) Place {
+	return Place{Pos: pos, Column: utf8.RuneCountInString(text[:pos]) + 1}
 }
 
 func (l *lexer) take(t token, k kind, n int) token {
@@ -135,24 +140,24 @@ func (l *lexer) quoted(t token) (token, error) {
 			return t, nil
 		case '\\':
 			if i++; i == len(l.text) {
-				return t, &SyntaxError{Pos: t.pos, Reason: "the string does not end"}
+				return t, syntax(t.Place, "the string does not end")
 			}
 			b.WriteByte(l.text[i])
 		default:
 			b.WriteByte(c)
 		}
 	}
-	return t, &SyntaxError{Pos: t.pos, Reason: "the string does not end"}
+	return t, syntax(t.Place, "the string does not end")
 }
 
 // checkText refuses what no value can hold: broken UTF-8, and the characters
 // that no IMAP string can carry or that hide in a terminal.
 func checkText(text string) error {
 	if !utf8.ValidString(text) {
-		return &SyntaxError{Reason: "the filter is not UTF-8"}
+		return syntax(placeOf(text, 0), "the filter is not UTF-8")
 	}
 	if i := strings.IndexAny(text, "\x00\r\n"); i >= 0 {
-		return &SyntaxError{Pos: i, Reason: "the filter has a line break or a NUL in it"}
+		return syntax(placeOf(text, i), "the filter has a line break or a NUL in it")
 	}
 	return nil
 }

@@ -1,7 +1,5 @@
 package query
 
-import "fmt"
-
 // Bounds of a filter. They keep the SEARCH that it becomes within what servers
 // take: with these terms in these brackets it nests 50 deep at most.
 const (
@@ -31,8 +29,8 @@ type Term struct {
 	Value string
 	// Quoted says that the value stood in quotes.
 	Quoted bool
-	// Pos is where the term begins in the filter.
-	Pos int
+	// Place is where the term begins.
+	Place
 }
 
 func (And) expr()  {}
@@ -75,7 +73,7 @@ func (p *parser) advance() (err error) {
 }
 
 func (p *parser) unexpected() error {
-	return &SyntaxError{Pos: p.tok.pos, Reason: fmt.Sprintf("%s is not expected here", p.tok)}
+	return syntax(p.tok.Place, "%s is not expected here", p.tok)
 }
 
 func (p *parser) keyword(word string) bool { return p.tok.kind == kindText && p.tok.text == word }
@@ -84,7 +82,7 @@ func (p *parser) keyword(word string) bool { return p.tok.kind == kindText && p.
 // them. scope is the comparison that bare values inside brackets belong to.
 func (p *parser) expression(scope *Term, depth int) (Expr, error) {
 	if depth > maxDepth {
-		return nil, &SyntaxError{Pos: p.tok.pos, Reason: fmt.Sprintf("brackets are nested more than %d deep", maxDepth)}
+		return nil, syntax(p.tok.Place, "brackets are nested more than %d deep", maxDepth)
 	}
 	var all And
 	for {
@@ -153,14 +151,14 @@ func (p *parser) simple(scope *Term, depth int) (Expr, error) {
 		return nil, p.unexpected()
 	}
 	if p.terms++; p.terms > maxTerms {
-		return nil, &SyntaxError{Pos: p.tok.pos, Reason: fmt.Sprintf("the filter has more than %d terms", maxTerms)}
+		return nil, syntax(p.tok.Place, "the filter has more than %d terms", maxTerms)
 	}
 	first := p.tok
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
 	if p.tok.kind != kindOp {
-		bare := Term{Value: first.text, Quoted: first.kind == kindString, Pos: first.pos}
+		bare := Term{Value: first.text, Quoted: first.kind == kindString, Place: first.Place}
 		if scope != nil {
 			bare.Field, bare.Op = scope.Field, scope.Op
 		}
@@ -174,7 +172,7 @@ func (p *parser) simple(scope *Term, depth int) (Expr, error) {
 
 // comparison reads what follows a field.
 func (p *parser) comparison(field token, depth int) (Expr, error) {
-	t := Term{Field: field.text, Op: p.tok.text, Pos: field.pos}
+	t := Term{Field: field.text, Op: p.tok.text, Place: field.Place}
 	value, err := p.lexer.value()
 	if err != nil {
 		return nil, err
@@ -187,7 +185,7 @@ func (p *parser) comparison(field token, depth int) (Expr, error) {
 		t.Value, t.Quoted = value.text, value.kind == kindString
 		return t, p.advance()
 	}
-	return nil, &SyntaxError{Pos: value.pos, Reason: fmt.Sprintf("a value is missing after %q", t.Field+t.Op)}
+	return nil, syntax(value.Place, "a value is missing after %q", t.Field+t.Op)
 }
 
 func (p *parser) brackets(scope *Term, depth int) (Expr, error) {
@@ -200,7 +198,7 @@ func (p *parser) brackets(scope *Term, depth int) (Expr, error) {
 		return nil, err
 	}
 	if p.tok.kind != kindClose {
-		return nil, &SyntaxError{Pos: open.pos, Reason: "the bracket is not closed"}
+		return nil, syntax(open.Place, "the bracket is not closed")
 	}
 	return e, p.advance()
 }

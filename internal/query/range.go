@@ -1,123 +1,169 @@
 package query
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/postern-mail/postern/internal/imapwire"
 )
 
-// addDate narrows by day. SINCE takes the day in, BEFORE leaves it out; so do
-// after and before.
-func addDate(c *imapwire.SearchCriteria, t Term, field string) error {
-	day, err := parseDay(t)
+// aDay is how far a server's days can be from ours: it compares the date of a
+// message as it stores it, in a zone that is up to 14 hours from UTC (RFC 9051
+// section 6.4.4).
+const aDay = 24 * time.Hour
+
+// date compares when a message arrived, or with the field "date" when its
+// sender says it was sent. A day is one in UTC.
+func (p planner) date(t Term, field string) (node, error) {
+	from, to, err := p.span(t, field)
 	if err != nil {
-		return err
+		return node{}, err
 	}
 	op := t.Op
-	switch field {
-	case "after", "before", "on":
+	if fixed, ok := map[string]string{"after": ">=", "before": "<", "on": "=", "newer_than": ">=", "older_than": "<"}[field]; ok {
 		if op != ":" && op != "=" {
-			return &SyntaxError{Pos: t.Pos, Reason: fmt.Sprintf("write %s:%s", field, t.Value)}
+			return node{}, t.Syntax("write %s:%s", field, t.Value)
 		}
-		op = map[string]string{"after": ">=", "before": "<", "on": "="}[field]
+		op = fixed
 	}
-	next := day.AddDate(0, 0, 1)
-	var since, before time.Time
+	sent := field == "date"
 	switch op {
 	case ">=":
-		since = day
+		return arrived(sent, from, time.Time{}), nil
 	case ">":
-		since = next
+		return arrived(sent, to, time.Time{}), nil
 	case "<":
-		before = day
+		return arrived(sent, time.Time{}, from), nil
 	case "<=":
-		before = next
-	case "=", ":":
-		since, before = day, next
+		return arrived(sent, time.Time{}, to), nil
 	case "!=":
-		c.Or = append(c.Or, [2]imapwire.SearchCriteria{dates(field, time.Time{}, day), dates(field, next, time.Time{})})
-		return nil
+		return noneOf(arrived(sent, from, to)), nil
 	}
-	narrowDates(c, field, since, before)
-	return nil
+	return arrived(sent, from, to), nil
 }
 
-func dates(field string, since, before time.Time) imapwire.SearchCriteria {
-	var c imapwire.SearchCriteria
-	narrowDates(&c, field, since, before)
-	return c
+// arrived holds for messages of a span of time, whose end is not in it. A zero
+// time is no bound. The server narrows it down to whole days; which messages of
+// the days at its ends belong to it, a look decides.
+func arrived(sent bool, from, to time.Time) node {
+	upper, lower := &Criteria{}, &Criteria{}
+	since, before := &upper.Since, &upper.Before
+	surelySince, surelyBefore := &lower.Since, &lower.Before
+	if sent {
+		since, before = &upper.SentSince, &upper.SentBefore
+		surelySince, surelyBefore = &lower.SentSince, &lower.SentBefore
+	}
+	if !from.IsZero() {
+		*since = day(from.Add(-aDay))
+		*surelySince = day(from.Add(aDay)).Add(aDay)
+	}
+	if !to.IsZero() {
+		*before = day(to.Add(aDay)).Add(aDay)
+		*surelyBefore = day(to.Add(-aDay))
+	}
+	n := node{upper: upper, lower: lower}
+	if !from.IsZero() && !to.IsZero() && !surelySince.Before(*surelyBefore) {
+		n.lower = nil
+	}
+	needs := Needs{InternalDate: !sent}
+	if sent {
+		needs.Headers = []string{"Date"}
+	}
+	n.rest = look{needs: needs, test: func(f *Facts) bool {
+		at := f.InternalDate
+		if sent {
+			e, _ := f.Header.Envelope()
+			at = e.Date
+		}
+		return !at.IsZero() && (from.IsZero() || !at.Before(from)) && (to.IsZero() || at.Before(to))
+	}}
+	return n
 }
 
-// narrowDates intersects with what is there: the later SINCE, the earlier
-// BEFORE. Only the field "date" is about the Date header.
-func narrowDates(c *imapwire.SearchCriteria, field string, since, before time.Time) {
-	from, to := &c.Since, &c.Before
-	if field == "date" {
-		from, to = &c.SentSince, &c.SentBefore
-	}
-	if !since.IsZero() && (from.IsZero() || since.After(*from)) {
-		*from = since
-	}
-	if !before.IsZero() && (to.IsZero() || before.Before(*to)) {
-		*to = before
-	}
-}
+// day is the beginning of a moment's day in UTC.
+func day(t time.Time) time.Time { return t.UTC().Truncate(aDay) }
 
-func parseDay(t Term) (time.Time, error) {
+// span reads a day, a moment, or an age such as 7d, as the time that it takes.
+func (p planner) span(t Term, field string) (from, to time.Time, err error) {
+	if field == "newer_than" || field == "older_than" {
+		at, ok := ago(t.Value, p.Now)
+		if !ok {
+			return from, to, t.Syntax("%q is not an age such as 12h, 7d, 2w, 6m or 1y", t.Value)
+		}
+		return at, at, nil
+	}
 	for _, layout := range []string{"2006-01-02", "2006/01/02"} {
 		if day, err := time.Parse(layout, t.Value); err == nil && day.Year() >= 1900 {
-			return day, nil
+			return day, day.Add(aDay), nil
 		}
 	}
-	if _, err := time.Parse(time.RFC3339, t.Value); err == nil {
-		return time.Time{}, &UnsupportedError{Pos: t.Pos, Reason: fmt.Sprintf(
-			"the mail server can only search by whole days: write %s", t.Value[:len("2006-01-02")])}
+	if at, err := time.Parse(time.RFC3339, t.Value); err == nil && at.Year() >= 1900 {
+		// IMAP knows whole seconds only (RFC 9051 section 9, date-time).
+		return at, at.Add(time.Second), nil
 	}
-	return time.Time{}, &SyntaxError{Pos: t.Pos, Reason: fmt.Sprintf("%q is not a day such as 2026-01-31", t.Value)}
+	return from, to, t.Syntax("%q is not a day such as 2026-01-31, nor a time such as 2026-01-31T08:00:00Z", t.Value)
 }
 
-// addSize narrows by size: LARGER and SMALLER leave the bound itself out.
-func addSize(c *imapwire.SearchCriteria, t Term, field string) error {
+// ago counts hours, days, weeks, months or years back.
+func ago(age string, now time.Time) (time.Time, bool) {
+	if age == "" {
+		return time.Time{}, false
+	}
+	n, err := strconv.ParseUint(age[:len(age)-1], 10, 16)
+	if err != nil || n == 0 {
+		return time.Time{}, false
+	}
+	count := int(n)
+	var at time.Time
+	switch age[len(age)-1] {
+	case 'h':
+		at = now.Add(-time.Duration(count) * time.Hour)
+	case 'd':
+		at = now.AddDate(0, 0, -count)
+	case 'w':
+		at = now.AddDate(0, 0, -7*count)
+	case 'm':
+		at = now.AddDate(0, -count, 0)
+	case 'y':
+		at = now.AddDate(-count, 0, 0)
+	default:
+		return at, false
+	}
+	// What lies before all mail is as good a bound as any.
+	if oldest := time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC); at.Before(oldest) {
+		at = oldest
+	}
+	return at, true
+}
+
+// size compares how long a message is: LARGER and SMALLER leave the bound
+// itself out.
+func size(t Term, field string) (node, error) {
 	n, err := parseSize(t)
 	if err != nil {
-		return err
+		return node{}, err
 	}
 	op := t.Op
 	if field != "size" {
 		if op != ":" && op != "=" {
-			return &SyntaxError{Pos: t.Pos, Reason: fmt.Sprintf("write %s:%s", field, t.Value)}
+			return node{}, t.Syntax("write %s:%s", field, t.Value)
 		}
 		op = map[string]string{"larger": ">", "smaller": "<"}[field]
 	}
+	c := &Criteria{}
 	switch op {
 	case ">":
-		narrowSize(c, n, 0)
+		c.Larger = n
 	case ">=":
-		narrowSize(c, n-1, 0)
+		c.Larger = n - 1
 	case "<":
-		narrowSize(c, 0, n)
+		c.Smaller = n
 	case "<=":
-		narrowSize(c, 0, n+1)
-	case "=", ":":
-		narrowSize(c, n-1, n+1)
-	case "!=":
-		var same imapwire.SearchCriteria
-		narrowSize(&same, n-1, n+1)
-		c.Not = append(c.Not, same)
+		c.Smaller = n + 1
+	default:
+		c.Larger, c.Smaller = n-1, n+1
 	}
-	return nil
-}
-
-// narrowSize intersects; 0 is no bound.
-func narrowSize(c *imapwire.SearchCriteria, larger, smaller int64) {
-	c.Larger = max(c.Larger, larger)
-	if smaller > 0 && (c.Smaller == 0 || smaller < c.Smaller) {
-		c.Smaller = smaller
-	}
+	return negateIf(op == "!=", exactly(c)), nil
 }
 
 // parseSize reads bytes, or with a suffix KiB, MiB or GiB. The bound is IMAP's
@@ -127,7 +173,7 @@ func parseSize(t Term) (int64, error) {
 	unit := map[string]int64{"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[strings.ToUpper(t.Value[len(digits):])]
 	n, err := strconv.ParseUint(digits, 10, 32)
 	if err != nil || unit == 0 || n == 0 || int64(n) > (math.MaxUint32-1)/unit {
-		return 0, &SyntaxError{Pos: t.Pos, Reason: fmt.Sprintf("%q is not a size such as 1000000 or 5M", t.Value)}
+		return 0, t.Syntax("%q is not a size such as 1000000 or 5M", t.Value)
 	}
 	return int64(n) * unit, nil
 }

@@ -85,9 +85,13 @@ type ListMessagesRequest struct {
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The name of the folder to list. Without it all folders but junk and trash.
 	Folder string `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`
-	// Which messages, as an AIP-160 filter that becomes an IMAP SEARCH:
-	// `from:ann subject:"invoice" after:2026-01-01 is:unread size>1000000
-	// has:attachment text:"foo"`.
+	// Which messages, in the manner of AIP-160: `from:ann subject:"invoice"
+	// after:2026-01-01 is:unread size>1000000 has:attachment text:"foo"`. Terms
+	// that stand side by side all have to match; there are `OR`, `NOT` or `-`, and
+	// brackets. The guide to searching has all fields, and what servers make of
+	// them. What cannot be understood is FILTER_INVALID, what this server cannot
+	// do FILTER_UNSUPPORTED, both with the `position` (in bytes, from 0) and the
+	// `column` (in characters, from 1).
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Another order than by arrival, where the server can sort: `date`, `from`,
 	// `to`, `cc`, `subject`, `size` or `internal_date`, ascending, or descending

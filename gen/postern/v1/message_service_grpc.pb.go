@@ -41,7 +41,10 @@ type MessageServiceClient interface {
 	// Lists messages, the newest arrival first.
 	//
 	// New mail never shifts a page that is under way, and a message that is
-	// deleted meanwhile only shortens one.
+	// deleted meanwhile only shortens one. A page may be shorter than was asked
+	// for, even empty, although there are more: only a missing
+	// `next_page_token` ends the list. Where the server cannot search for a filter
+	// exactly, 2,000 messages at most are looked at for a page.
 	//
 	// Errors: `FOLDER_NOT_FOUND` (NOT_FOUND); `FILTER_INVALID`,
 	// `FILTER_UNSUPPORTED`, `ORDER_BY_UNSUPPORTED` and `PAGE_TOKEN_MISMATCH`
@@ -150,7 +153,10 @@ type MessageServiceServer interface {
 	// Lists messages, the newest arrival first.
 	//
 	// New mail never shifts a page that is under way, and a message that is
-	// deleted meanwhile only shortens one.
+	// deleted meanwhile only shortens one. A page may be shorter than was asked
+	// for, even empty, although there are more: only a missing
+	// `next_page_token` ends the list. Where the server cannot search for a filter
+	// exactly, 2,000 messages at most are looked at for a page.
 	//
 	// Errors: `FOLDER_NOT_FOUND` (NOT_FOUND); `FILTER_INVALID`,
 	// `FILTER_UNSUPPORTED`, `ORDER_BY_UNSUPPORTED` and `PAGE_TOKEN_MISMATCH`
