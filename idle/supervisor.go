@@ -13,7 +13,6 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
-	"github.com/postern-mail/postern/internal/moves"
 )
 
 // Connector reaches the servers of accounts.
@@ -31,8 +30,6 @@ type Config struct {
 	Log         *eventlog.Log
 	Folders     *folder.Registry
 	Checkpoints *folder.Checkpoints
-	// Moves knows which message became which when requests moved them.
-	Moves *moves.Ledger
 	// Node names this process in account.owner_changed.
 	Node string
 	// PollInterval is how often folders that the server does not push are

@@ -164,6 +164,16 @@ func (e Endpoint) sameConnection(other Endpoint) bool {
 		e.Username == other.Username && e.Password.Equal(other.Password) && e.OAuth2.equal(other.OAuth2)
 }
 
+// SameLogin reports whether two endpoints are the same server with the same login,
+// whatever access token is good at present.
+func (e Endpoint) SameLogin(other Endpoint) bool {
+	if (e.OAuth2 == nil) != (other.OAuth2 == nil) || e.OAuth2 != nil && !e.OAuth2.sameGrant(other.OAuth2) {
+		return false
+	}
+	e.OAuth2, other.OAuth2 = nil, nil
+	return e.sameConnection(other)
+}
+
 func (o *OAuth2) equal(other *OAuth2) bool {
 	if o == nil || other == nil {
 		return o == other

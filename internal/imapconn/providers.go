@@ -16,6 +16,9 @@ type Provider struct {
 	// NewsBySelect says that new mail shows to none but a new SELECT: NOOP tells
 	// nothing.
 	NewsBySelect bool
+	// SavesSent says that what is sent through the provider's SMTP server is put
+	// into the Sent folder by the provider.
+	SavesSent bool
 }
 
 // providers are known by the ends of their hosts' names.
@@ -25,10 +28,10 @@ var providers = []struct {
 }{
 	// "Too many simultaneous connections" beyond 15 per account:
 	// https://support.google.com/mail/answer/7126229.
-	{[]string{"gmail.com", "googlemail.com", "google.com"}, Provider{Connections: 15}},
+	{[]string{"gmail.com", "googlemail.com", "google.com"}, Provider{Connections: 15, SavesSent: true}},
 	// Exchange: 16 connections a user (Set-ImapSettings, MaxConnectionsPerUser),
 	// https://learn.microsoft.com/powershell/module/exchange/set-imapsettings.
-	{[]string{"outlook.com", "office365.com", "outlook.office.com", "hotmail.com", "live.com"}, Provider{Connections: 16}},
+	{[]string{"outlook.com", "office365.com", "outlook.office.com", "hotmail.com", "live.com"}, Provider{Connections: 16, SavesSent: true}},
 	// About five, by the reports of those who migrate mailboxes; and IDLE that
 	// is older than three minutes is forgotten (EmailEngine restarts it so:
 	// lib/email-client/imap-client.js of github.com/postalsys/emailengine).

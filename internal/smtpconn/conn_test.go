@@ -180,9 +180,12 @@ func TestBrokenLinksAreToldApart(t *testing.T) {
 		t.Parallel()
 		server := smtptest.Start(t, smtptest.Config{CutAfterEnd: always})
 		c := dial(t, configOf(server, imapconn.ModePlaintext))
-		_, err := c.Send(t.Context(), message(hello, "bob@example.com"))
+		receipt, err := c.Send(t.Context(), message(hello, "bob@example.com"))
 		if _, uncertain := errors.AsType[*smtpconn.UncertainError](err); !uncertain {
 			t.Errorf("error %T %v", err, err)
+		}
+		if receipt == nil || receipt.Accepted || receipt.Recipients[0].Code != 250 {
+			t.Errorf("receipt %+v", receipt)
 		}
 		if got := server.Deliveries(); len(got) != 1 {
 			t.Errorf("%d deliveries", len(got))

@@ -60,8 +60,9 @@ type Receipt struct {
 // Refused reports whether a recipient was refused.
 func (r Reply) Refused() bool { return r.Code >= 400 }
 
-// Send hands a message over. It returns a receipt if the server said of each
-// recipient whether it takes it, even if it refused all. It fails with
+// Send hands a message over. It returns a receipt once the server has said of each
+// recipient whether it takes it: without an error even if it refused all, and with
+// one if the message failed thereafter. It fails with
 //
 //   - a [*TooLargeError] or [*ExtensionError] if the server cannot take the message;
 //     nothing was sent,
@@ -98,10 +99,7 @@ func (c *Conn) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	var err error
 	receipt.Final, err = c.data(ctx, m)
 	receipt.Accepted = err == nil
-	if err != nil {
-		return nil, err
-	}
-	return receipt, nil
+	return receipt, err
 }
 
 // check compares a message with what the server can take.

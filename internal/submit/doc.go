@@ -1,0 +1,25 @@
+// Package submit is the outbox: it keeps mail that the API has taken until the
+// account's SMTP server has answered for each recipient, and says what became of
+// it.
+//
+// A [Store] keeps submissions in the KV bucket postern_submissions, and their
+// messages in the object store postern_outbox. What is stored is synced, so an
+// answered request is never lost. The keys of the bucket are
+//
+//	submission.<account>.<id>  the submission; see [Submission]
+//	open.<account>.<id>        that something is left to do for it: to send it, or
+//	                           to tell of it. Written before the submission.
+//	request.<account>.<hash>   which submission a request id made, for 24 hours
+//
+// An [Outbox] sends. It runs on one node at a time; what keeps a former one from
+// sending a message a second time is the compare-and-set with which every step is
+// written. The last of these steps is written when all of a message has been sent
+// but its final dot: a process that dies before it has certainly not sent the
+// message, and only between it and the server's reply is there doubt. What is in
+// doubt is looked for in the Sent folder, and if it is not there it is
+// [Uncertain], which is held and never sent again by itself.
+//
+// The outbox does not announce anything. Each step that the world is to hear of
+// is a [Transition] of the submission, and the owner of the account's event log
+// tells of those it has not told of yet, as it does of the changes in a mailbox.
+package submit

@@ -1,0 +1,70 @@
+package submit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// forget drops all that is kept of a submission, last that there is one.
+func (s *Store) forget(ctx context.Context, account, id string) error {
+	if err := s.dropBody(ctx, account, id); err != nil {
+		return err
+	}
+	for _, key := range []string{submissionKey(account, id), openKey(account, id)} {
+		if err := s.kv.Purge(ctx, key, jetstream.PurgeTTL(time.Hour)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+			return fmt.Errorf("forget submission %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// Forget drops all submissions of an account.
+func (s *Store) Forget(ctx context.Context, account string) error {
+	for _, prefix := range []string{submissionPrefix, openPrefix} {
+		ids, err := s.ids(ctx, prefix+account+".*")
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := s.forget(ctx, account, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// forgetOld drops the submissions that ended before a point in time.
+func (s *Store) forgetOld(ctx context.Context, before time.Time) error {
+	keys, err := s.keys(ctx, submissionPrefix+">")
+	if err != nil {
+		return err
+	}
+	// Ids are in the order of creation, which is before the end.
+	newest := newID(before)[:9] // the time, in full characters
+	for _, key := range keys {
+		account, id := split(key)
+		if strings.Compare(id[:min(len(id), 9)], newest) >= 0 {
+			continue
+		}
+		submission, err := s.Get(ctx, account, id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !submission.State.Final() || submission.EndTime.After(before) {
+			continue
+		}
+		if err := s.forget(ctx, account, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package submit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/imapconn"
+)
+
+// Connections lends the IMAP connections of accounts.
+type Connections interface {
+	Do(ctx context.Context, id, mailbox string, opts *imapconn.DoOptions, fn func(*imapconn.Conn) error) error
+}
+
+// IMAPMailbox is the [Mailbox] of accounts: their IMAP servers.
+type IMAPMailbox struct {
+	Connections Connections
+	Folders     *folder.Registry
+	// Patience is how long a provider that saves what is sent by itself is waited
+	// for; 0 means a minute.
+	Patience time.Duration
+}
+
+// errNoSent says that there is no folder for sent mail.
+var errNoSent = errors.New("the mailbox has no folder for sent mail")
+
+// sentFolder gives the name of the folder for sent mail.
+func (m *IMAPMailbox) sentFolder(ctx context.Context, a *account.Account, c *imapconn.Conn) (string, error) {
+	opts := &imapconn.ListOptions{}
+	opts.ReturnSpecialUse = true
+	found, err := c.List(ctx, opts)
+	if err != nil {
+		return "", err
+	}
+	seen := make([]folder.Seen, len(found))
+	for i := range found {
+		seen[i] = folder.Seen{Name: found[i].Name(), Delimiter: found[i].Delim}
+	}
+	folders, err := m.Folders.Resolve(ctx, a.ID, seen)
+	if err != nil {
+		return "", err
+	}
+	candidates := make([]folder.RoleCandidate, len(found))
+	for i := range found {
+		candidates[i] = folder.RoleCandidate{Folder: folders[i], Attrs: found[i].Attrs}
+	}
+	i := slices.IndexFunc(folder.InferRoles(candidates), func(r folder.AssignedRole) bool { return r.Role == folder.RoleSent })
+	if i < 0 {
+		return "", errNoSent
+	}
+	return found[i].Name(), nil
+}
+
+// FindSent implements [Mailbox].
+func (m *IMAPMailbox) FindSent(ctx context.Context, a *account.Account, messageID string) (there bool, err error) {
+	err = m.Connections.Do(ctx, a.ID, "", nil, func(c *imapconn.Conn) error {
+		name, err := m.sentFolder(ctx, a, c)
+		if errors.Is(err, errNoSent) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		there, err = contains(ctx, c, name, messageID)
+		return err
+	})
+	return there, err
+}
+
+// contains reports whether a mailbox has a message with the Message-ID.
+func contains(ctx context.Context, c *imapconn.Conn, mailbox, messageID string) (bool, error) {
+	// Opened anew, for there are servers that show what came since to nobody else.
+	if _, err := c.Select(ctx, mailbox, &imapconn.SelectOptions{ReadOnly: true}); err != nil {
+		return false, err
+	}
+	found, err := c.Search(ctx, &imapconn.SearchCriteria{SearchCriteria: imap.SearchCriteria{
+		Header: []imap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: messageID}},
+	}}, nil)
+	if err != nil {
+		return false, err
+	}
+	return len(found.All) > 0, nil
+}
+
+// sentPace is how often the Sent folder is looked at while a copy is waited for.
+const sentPace = 5 * time.Second
+
+// SaveSent implements [Mailbox]. A copy that an attempt before put there, of which
+// nobody heard, is found by its Message-ID.
+func (m *IMAPMailbox) SaveSent(ctx context.Context, a *account.Account, s *Submission, open func() (body, error)) error {
+	var patience time.Duration
+	if login, ok := a.SMTPLogin(); ok && s.Save == SaveAuto && imapconn.ProviderOf(login.Host).SavesSent {
+		if patience = m.Patience; patience <= 0 {
+			patience = time.Minute
+		}
+	}
+	for until := time.Now().Add(patience); ; {
+		there, err := m.FindSent(ctx, a, s.MessageID)
+		if err != nil || there {
+			return err
+		}
+		if !time.Now().Before(until) {
+			return m.appendSent(ctx, a, s, open)
+		}
+		timer := time.NewTimer(min(sentPace, time.Until(until)))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+func (m *IMAPMailbox) appendSent(ctx context.Context, a *account.Account, s *Submission, open func() (body, error)) error {
+	return m.Connections.Do(ctx, a.ID, "", &imapconn.DoOptions{Once: true}, func(c *imapconn.Conn) error {
+		name, err := m.sentFolder(ctx, a, c)
+		if err != nil {
+			return err
+		}
+		message, err := open()
+		if err != nil {
+			return err
+		}
+		defer message.Close()
+		_, err = c.Append(ctx, name, imapconn.AppendMessage{
+			Reader: message, Size: s.Size, Flags: []imap.Flag{imap.FlagSeen}, Time: s.EndTime,
+		})
+		return err
+	})
+}
+
+// MarkAnswered implements [Mailbox]. A message that is gone has nothing to mark.
+func (m *IMAPMailbox) MarkAnswered(ctx context.Context, a *account.Account, answered *Answered) error {
+	id, err := folder.ParseMessageID(answered.Message)
+	if err != nil {
+		return err
+	}
+	f, err := m.Folders.ByKey(ctx, a.ID, id.Folder)
+	if errors.Is(err, folder.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return m.Connections.Do(ctx, a.ID, f.Name, nil, func(c *imapconn.Conn) error {
+		if validity := c.SelectData().UIDValidity; validity != id.UIDValidity {
+			return nil
+		}
+		_, err := c.Store(ctx, imap.UIDSetNum(id.UID), &imap.StoreFlags{
+			Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.Flag(answered.Flag)},
+		}, nil)
+		if err != nil {
+			return fmt.Errorf("add %s: %w", answered.Flag, err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,125 @@
+package submit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/smtpconn"
+)
+
+// Cancel gives a submission up that is not being sent. It fails with [ErrNotFound],
+// and with a [*StateError] once it is being sent or has ended; canceling what is
+// canceled already is no error.
+func (s *Store) Cancel(ctx context.Context, account, id string) (*Submission, error) {
+	return s.Update(ctx, account, id, func(sub *Submission) error {
+		switch sub.State {
+		case Canceled:
+			return nil
+		case Scheduled, Queued, Deferred:
+		default:
+			return &StateError{State: sub.State, Want: "SCHEDULED, QUEUED or DEFERRED"}
+		}
+		for _, r := range sub.asked() {
+			r.State = RecipientCanceled
+		}
+		sub.become(Canceled, time.Now().UTC(), "")
+		return nil
+	})
+}
+
+// Retry sends a submission again at once: one that waits for its next attempt, one
+// that has failed to the recipients that were refused, or one that is in doubt,
+// which may then arrive twice. It fails with [ErrNotFound], with a [*StateError] in
+// other states, and with a [*BodyError] where the message is no longer kept.
+func (s *Store) Retry(ctx context.Context, account, id string, giveUp time.Duration) (*Submission, error) {
+	submission, err := s.Get(ctx, account, id)
+	if err != nil {
+		return nil, err
+	}
+	// Before the change, so that it is not forgotten by a crash in between.
+	if err := s.reopen(ctx, account, id, len(submission.Transitions)); err != nil {
+		return nil, err
+	}
+	if _, err := s.bodies.GetInfo(ctx, bodyName(account, id)); errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, &BodyError{Err: err}
+	} else if err != nil {
+		return nil, fmt.Errorf("look for the message of submission %s: %w", id, err)
+	}
+	return s.Update(ctx, account, id, func(sub *Submission) error { return sub.retry(time.Now().UTC(), giveUp) })
+}
+
+// retry makes a submission due now.
+func (s *Submission) retry(now time.Time, giveUp time.Duration) error {
+	switch s.State {
+	case Deferred:
+		s.NextAttempt = now
+		return nil
+	case Failed, PartiallyRejected, Uncertain:
+	default:
+		return &StateError{State: s.State, Want: "DEFERRED, FAILED, PARTIALLY_REJECTED or UNCERTAIN"}
+	}
+	for i := range s.Recipients {
+		r := &s.Recipients[i]
+		if r.State == RecipientRejected || r.State == RecipientUncertain {
+			r.State, r.Reply = RecipientPending, smtpconn.Reply{}
+		}
+	}
+	s.EndTime, s.Saved, s.SaveAttempts = time.Time{}, false, 0
+	s.NextAttempt, s.GiveUpTime = now, now.Add(giveUp)
+	s.become(Queued, now, "")
+	return nil
+}
+
+// reopen notes that something is left to do for a submission, whether or not there
+// was: it changes the revision of what notes that, so that nobody who saw it done
+// forgets it.
+func (s *Store) reopen(ctx context.Context, account, id string, told int) error {
+	key := openKey(account, id)
+	for {
+		entry, err := s.kv.Get(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return s.open(ctx, account, id, told)
+		}
+		if err != nil {
+			return fmt.Errorf("open submission %s: %w", id, err)
+		}
+		_, err = s.kv.Update(ctx, key, entry.Value(), entry.Revision())
+		if err == nil {
+			return nil
+		}
+		if !isConflict(err) {
+			return fmt.Errorf("open submission %s: %w", id, err)
+		}
+	}
+}
+
+// Wait returns a submission once it has come to rest: when it is neither queued
+// nor being sent, or when ctx ends, in which case it returns the last it knows.
+func (s *Store) Wait(ctx context.Context, submission *Submission) (*Submission, error) {
+	watcher, err := s.kv.Watch(ctx, submissionKey(submission.Account, submission.ID), jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, fmt.Errorf("watch submission %s: %w", submission.ID, err)
+	}
+	defer func() { _ = watcher.Stop() }()
+	for submission.State == Queued || submission.State == Sending {
+		select {
+		case <-ctx.Done():
+			return submission, nil
+		case entry, ok := <-watcher.Updates():
+			if !ok {
+				return submission, nil
+			}
+			if entry == nil {
+				continue // that was all there is at present
+			}
+			if submission, err = decode(entry); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return submission, nil
+}

@@ -1,0 +1,238 @@
+package submit
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	bucket = "postern_submissions"
+	bodies = "postern_outbox"
+
+	submissionPrefix = "submission."
+	openPrefix       = "open."
+	requestPrefix    = "request."
+
+	// requestTTL is for how long a request id is remembered, as the API says.
+	requestTTL = 24 * time.Hour
+)
+
+// Store keeps submissions and their messages. It is safe for concurrent use, and
+// by several nodes.
+type Store struct {
+	kv     jetstream.KeyValue
+	bodies jetstream.ObjectStore
+}
+
+// OpenStore opens the store, and makes it at the first start. replicas is the
+// number of NATS servers that keep a copy.
+func OpenStore(ctx context.Context, js jetstream.JetStream, replicas int) (*Store, error) {
+	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket:      bucket,
+		Description: "Postern: submissions and what became of them",
+		Storage:     jetstream.FileStorage,
+		Replicas:    max(replicas, 1),
+		History:     1,
+		// Markers of deletions are of use to watchers only.
+		LimitMarkerTTL: time.Hour,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
+	}
+	objects, err := js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket:      bodies,
+		Description: "Postern: messages to be sent, and uploads for them",
+		Storage:     jetstream.FileStorage,
+		Replicas:    max(replicas, 1),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open object store %s: %w", bodies, err)
+	}
+	return &Store{kv: kv, bodies: objects}, nil
+}
+
+func submissionKey(account, id string) string { return submissionPrefix + account + "." + id }
+func openKey(account, id string) string       { return openPrefix + account + "." + id }
+func bodyName(account, id string) string      { return account + "/" + id }
+
+// split takes a key of one of the two kinds apart.
+func split(key string) (account, id string) {
+	_, rest, _ := strings.Cut(key, ".")
+	account, id, _ = strings.Cut(rest, ".")
+	return account, id
+}
+
+var idEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
+
+// newID gives an id whose order is that of time: 48 bits of milliseconds and 64
+// random ones.
+func newID(now time.Time) string {
+	var id [14]byte
+	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli())<<16)
+	rand.Read(id[6:]) // never fails, see its documentation
+	return strings.ToLower(idEncoding.EncodeToString(id[:]))
+}
+
+// Get returns a submission. It fails with [ErrNotFound].
+func (s *Store) Get(ctx context.Context, account, id string) (*Submission, error) {
+	entry, err := s.kv.Get(ctx, submissionKey(account, id))
+	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
+		return nil, fmt.Errorf("submission %s of account %s: %w", id, account, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read submission %s: %w", id, err)
+	}
+	return decode(entry)
+}
+
+func decode(entry jetstream.KeyValueEntry) (*Submission, error) {
+	var submission Submission
+	if err := json.Unmarshal(entry.Value(), &submission); err != nil {
+		return nil, fmt.Errorf("read %s: %w", entry.Key(), err)
+	}
+	submission.Revision = entry.Revision()
+	return &submission, nil
+}
+
+// List returns the submissions of an account, the newest first, from the one after
+// a given id on, and at most as many as asked for. It returns fewer only where
+// there are no more.
+func (s *Store) List(ctx context.Context, account, after string, limit int) ([]*Submission, error) {
+	ids, err := s.ids(ctx, submissionPrefix+account+".*")
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(ids, func(a, b string) int { return strings.Compare(b, a) })
+	var page []*Submission
+	for _, id := range ids {
+		if after != "" && id >= after {
+			continue
+		}
+		if len(page) == limit {
+			break
+		}
+		submission, err := s.Get(ctx, account, id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		page = append(page, submission)
+	}
+	return page, nil
+}
+
+// ids lists the last tokens of the keys that match a pattern.
+func (s *Store) ids(ctx context.Context, pattern string) ([]string, error) {
+	keys, err := s.keys(ctx, pattern)
+	if err != nil {
+		return nil, err
+	}
+	for i, key := range keys {
+		_, keys[i] = split(key)
+	}
+	return keys, nil
+}
+
+func (s *Store) keys(ctx context.Context, pattern string) ([]string, error) {
+	lister, err := s.kv.ListKeysFiltered(ctx, pattern)
+	if err != nil {
+		return nil, fmt.Errorf("list submissions %s: %w", pattern, err)
+	}
+	var keys []string
+	for key := range lister.Keys() {
+		keys = append(keys, key)
+	}
+	return keys, ctx.Err()
+}
+
+// Body opens the message of a submission. The caller closes it. It fails with a
+// [*BodyError] where it is gone.
+func (s *Store) Body(ctx context.Context, account, id string) (io.ReadCloser, error) {
+	body, err := s.bodies.Get(ctx, bodyName(account, id))
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, &BodyError{Err: err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the message of submission %s: %w", id, err)
+	}
+	return body, nil
+}
+
+// dropBody forgets the message of a submission.
+func (s *Store) dropBody(ctx context.Context, account, id string) error {
+	err := s.bodies.Delete(ctx, bodyName(account, id))
+	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		return fmt.Errorf("forget the message of submission %s: %w", id, err)
+	}
+	return nil
+}
+
+// write stores the submission in place of the one that it was read as. It fails
+// with [ErrConflict].
+func (s *Store) write(ctx context.Context, submission *Submission) error {
+	value, err := json.Marshal(submission)
+	if err != nil {
+		return err
+	}
+	key := submissionKey(submission.Account, submission.ID)
+	revision, err := s.kv.Update(ctx, key, value, submission.Revision)
+	if isConflict(err) {
+		return fmt.Errorf("submission %s: %w", submission.ID, ErrConflict)
+	}
+	if err != nil {
+		return fmt.Errorf("write submission %s: %w", submission.ID, err)
+	}
+	submission.Revision = revision
+	return nil
+}
+
+// isConflict reports whether a write was refused since somebody else's came first.
+func isConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, jetstream.ErrKeyExists) ||
+		errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+}
+
+// Update changes a submission, again if somebody else was faster. It fails with
+// [ErrNotFound] or as change does.
+func (s *Store) Update(ctx context.Context, account, id string, change func(*Submission) error) (*Submission, error) {
+	for {
+		submission, err := s.Get(ctx, account, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := change(submission); err != nil {
+			return nil, err
+		}
+		err = s.write(ctx, submission)
+		if !errors.Is(err, ErrConflict) {
+			return submission, err
+		}
+	}
+}
+
+// revision is the highest revision that the bucket has given.
+func (s *Store) revision(ctx context.Context) (uint64, error) {
+	status, err := s.kv.Status(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the state of bucket %s: %w", bucket, err)
+	}
+	info, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return 0, fmt.Errorf("read the state of bucket %s: it is %T", bucket, status)
+	}
+	return info.StreamInfo().State.LastSeq, nil
+}
