@@ -186,6 +186,7 @@ var dataOf = map[Type]func() Data{
 	TypeMessageMoved:   func() Data { return new(MessageMoved) },
 	TypeMessageDeleted: func() Data { return new(MessageDeleted) },
 	TypeMessageMissing: func() Data { return new(MessageMissing) },
+	TypeMessageBounced: func() Data { return new(MessageBounced) },
 
 	TypeFolderCreated:  func() Data { return new(FolderCreated) },
 	TypeFolderRenamed:  func() Data { return new(FolderRenamed) },
@@ -205,4 +206,11 @@ var dataOf = map[Type]func() Data{
 	TypeAccountSyncCompleted: func() Data { return new(AccountSyncCompleted) },
 	TypeAccountOwnerChanged:  func() Data { return new(AccountOwnerChanged) },
 	TypeAccountGap:           func() Data { return new(AccountGap) },
+
+	TypeSubmissionQueued:    func() Data { return new(SubmissionQueued) },
+	TypeSubmissionSent:      func() Data { return new(SubmissionSent) },
+	TypeSubmissionDeferred:  func() Data { return new(SubmissionDeferred) },
+	TypeSubmissionFailed:    func() Data { return new(SubmissionFailed) },
+	TypeSubmissionUncertain: func() Data { return new(SubmissionUncertain) },
+	TypeSubmissionCanceled:  func() Data { return new(SubmissionCanceled) },
 }

@@ -47,6 +47,13 @@ func updated(modSeq uint64) *event.MessageUpdated {
 	}
 }
 
+func submission(number uint64) event.Submission {
+	return event.Submission{
+		Submission: event.SubmissionName("ann", "s1"), State: "DEFERRED", MessageID: "1@example.org", Attempt: 1, Detail: "d", Number: number,
+		Recipients: []event.SubmissionRecipient{{Address: "bob@example.com", State: "DEFERRED", SMTPCode: 450, EnhancedCode: "4.2.1", Text: "later"}},
+	}
+}
+
 // TestIDs pins ids: they are stored, sent to webhooks and compared by
 // consumers, so a changed value here is a broken promise.
 func TestIDs(t *testing.T) {
@@ -71,6 +78,9 @@ func TestIDs(t *testing.T) {
 		{"connected", 3, &event.AccountConnected{AccountRef: event.AccountAt("ann")}, "sm0tb016crou8875a4dnas4pjs"},
 		{"connected again", 5, &event.AccountConnected{AccountRef: event.AccountAt("ann")}, "6ebf9l224ob54d8mvepv9h364k"},
 		{"owner changed", 3, &event.AccountOwnerChanged{AccountRef: event.AccountAt("ann"), Node: "n1"}, "9k8vkbkptlfj8berlq03d8v39o"},
+		{"submission sent", 3, &event.SubmissionSent{Submission: submission(2)}, "rvdsf7bvkndg3g2ldfmjadpf20"},
+		{"submission sent, later", 9, &event.SubmissionSent{Submission: submission(2)}, "rvdsf7bvkndg3g2ldfmjadpf20"},
+		{"submission sent again", 3, &event.SubmissionSent{Submission: submission(4)}, "l56hqc1qlp6f6v9bcidmkftae0"},
 		{"gap", 3, &event.AccountGap{AccountRef: event.AccountAt("ann"), Folder: event.FolderName("ann", inbox)}, "o741mriiuqcjeicpndmlmp4r98"},
 	}
 	for _, tt := range tests {
@@ -125,6 +135,11 @@ func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
 		&event.AccountResumed{AccountRef: acc}, &event.AccountDeleted{AccountRef: acc},
 		&event.AccountSyncStarted{AccountRef: acc, Folders: 3}, &event.AccountSyncCompleted{AccountRef: acc, Folders: 3, Messages: 1 << 40},
 		&event.AccountOwnerChanged{AccountRef: acc, Node: "n1"}, &event.AccountGap{AccountRef: acc, Reason: "r"},
+		&event.SubmissionQueued{Submission: submission(1)}, &event.SubmissionSent{Submission: submission(2)},
+		&event.SubmissionDeferred{Submission: submission(2)}, &event.SubmissionFailed{Submission: submission(3)},
+		&event.SubmissionUncertain{Submission: submission(2)}, &event.SubmissionCanceled{Submission: submission(2)},
+		&event.MessageBounced{MessageRef: ref, Submission: submission(1).Submission, OriginalMessageID: "1@example.org",
+			Recipients: []event.BounceRecipient{{Address: "bob@example.com", Action: "failed", Status: "5.1.1", Diagnostic: "550 no"}}},
 	}
 	for _, data := range all {
 		t.Run(string(data.EventType()), func(t *testing.T) {
@@ -198,12 +213,20 @@ func TestHostileMailFits(t *testing.T) {
 		MessageRef: event.MessageAt("ann", placed, long, long), Flags: flags, Snippet: long,
 		Envelope: &event.Envelope{From: &many[0], To: many, Cc: many, Subject: long, MessageID: long},
 	}
-	body, err := event.New("ann", 0, found, data).Encode()
-	if err != nil {
-		t.Fatal(err)
+	sent := &event.SubmissionSent{Submission: event.Submission{Detail: long, MessageID: long}}
+	bounced := &event.MessageBounced{MessageRef: event.MessageAt("ann", placed, long, long), OriginalMessageID: long}
+	for range 10_000 {
+		sent.Recipients = append(sent.Recipients, event.SubmissionRecipient{Address: long, Text: long})
+		bounced.Recipients = append(bounced.Recipients, event.BounceRecipient{Address: long, Action: long, Status: long, Diagnostic: long})
 	}
-	if len(body) > 256<<10 {
-		t.Errorf("the event has %d bytes, want at most 256 KiB", len(body))
+	for _, data := range []event.Data{data, sent, bounced} {
+		body, err := event.New("ann", 0, found, data).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(body) > 256<<10 {
+			t.Errorf("%s has %d bytes, want at most 256 KiB", data.EventType(), len(body))
+		}
 	}
 	if !data.Envelope.Truncated {
 		t.Error("the envelope was cut and does not say so")
