@@ -1,0 +1,246 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+
+	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/compose"
+	"github.com/postern-mail/postern/internal/message"
+)
+
+// content is what a message that is being written has, wherever it is written.
+type content interface {
+	GetFrom() *posternv1.Address
+	GetTo() []*posternv1.Address
+	GetCc() []*posternv1.Address
+	GetBcc() []*posternv1.Address
+	GetReplyTo() []*posternv1.Address
+	GetSubject() string
+	GetText() string
+	GetHtml() string
+	GetHeaders() []*posternv1.Header
+	GetAttachments() []*posternv1.OutgoingAttachment
+	GetReply() *posternv1.Reply
+	GetCalendar() *posternv1.CalendarObject
+}
+
+// composer makes messages of what a request says, with what it refers to in the
+// mailbox.
+type composer struct{ messages *messageService }
+
+// compose makes a message of the account. The result can be written. It fails with
+// the violations of the fields at fault, and like GetMessage for what the message
+// answers.
+func (c *composer) compose(ctx context.Context, a *account.Account, in content) (*compose.Message, error) {
+	m := &compose.Message{
+		From: composeAddress(in.GetFrom()), To: composeAddresses(in.GetTo()), Cc: composeAddresses(in.GetCc()),
+		Bcc: composeAddresses(in.GetBcc()), ReplyTo: composeAddresses(in.GetReplyTo()),
+		Subject: in.GetSubject(), Text: in.GetText(), HTML: in.GetHtml(), Date: time.Now(),
+	}
+	if m.From.Address == "" {
+		m.From = compose.Address{Name: m.From.Name, Address: a.Email}
+	}
+	for _, h := range in.GetHeaders() {
+		m.Headers = append(m.Headers, compose.Header{Name: h.GetName(), Value: h.GetValue()})
+	}
+	if object := in.GetCalendar(); object != nil {
+		m.Invitation = &compose.Invitation{Method: object.GetMethod(), Content: object.GetContent()}
+	}
+	for i, attachment := range in.GetAttachments() {
+		part, err := c.attachment(ctx, a, fmt.Sprintf("attachments[%d]", i), attachment)
+		if err != nil {
+			return nil, err
+		}
+		m.Attachments = append(m.Attachments, part)
+	}
+	if in.GetReply() != nil {
+		if err := c.answer(ctx, a, m, in.GetReply()); err != nil {
+			return nil, err
+		}
+	}
+	m.MessageID = newMessageID(m.From.Address)
+	if wrong := m.Check(); len(wrong) > 0 {
+		return nil, refuseContent(wrong)
+	}
+	return m, nil
+}
+
+func composeAddress(a *posternv1.Address) compose.Address {
+	return compose.Address{Name: a.GetName(), Address: a.GetAddress()}
+}
+
+func composeAddresses(list []*posternv1.Address) []compose.Address {
+	out := make([]compose.Address, len(list))
+	for i, a := range list {
+		out[i] = composeAddress(a)
+	}
+	return out
+}
+
+// newMessageID makes an id that nobody else makes (RFC 5322 section 3.6.4), in the
+// domain of the sender.
+func newMessageID(from string) string {
+	domain := "localhost"
+	if wire, _, err := compose.Wire(from); err == nil {
+		domain = strings.Trim(wire[strings.LastIndexByte(wire, '@')+1:], "[]")
+	}
+	return strings.ToLower(rand.Text()) + "@" + domain
+}
+
+// refuseContent is the failure of a message that cannot be written.
+func refuseContent(wrong []compose.Violation) error {
+	bad := &errdetails.BadRequest{}
+	texts := make([]string, len(wrong))
+	for i, v := range wrong {
+		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
+			Field: v.Field, Description: v.Description, Reason: string(reasonArgumentInvalid),
+		})
+		texts[i] = v.Field + ": " + v.Description
+	}
+	return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The message cannot be written: %s.", strings.Join(texts, "; ")).detail(bad)
+}
+
+// attachment makes a part of what a request has or refers to.
+func (c *composer) attachment(
+	ctx context.Context, a *account.Account, field string, in *posternv1.OutgoingAttachment,
+) (compose.Attachment, error) {
+	out := compose.Attachment{
+		Filename: in.GetFilename(), ContentType: in.GetContentType(), ContentID: in.GetContentId(), Inline: in.GetInline(),
+	}
+	switch source := in.GetSource().(type) {
+	case *posternv1.OutgoingAttachment_Content:
+		out.Open = func(context.Context) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(source.Content)), nil
+		}
+	case *posternv1.OutgoingAttachment_Attachment:
+		if !strings.HasPrefix(source.Attachment, "accounts/"+a.ID+"/") {
+			return out, refuseField(field+".attachment", reasonArgumentInvalid, "The attachment belongs to another account: give its content.")
+		}
+		there, err := c.findPart(ctx, source.Attachment)
+		if err != nil {
+			return out, err
+		}
+		if out.Filename == "" {
+			out.Filename = there.GetFilename()
+		}
+		if out.ContentType == "" {
+			out.ContentType = there.GetContentType()
+		}
+		out.Open = func(ctx context.Context) (io.ReadCloser, error) { return c.openPart(ctx, source.Attachment), nil }
+	}
+	return out, nil
+}
+
+// findPart looks an attachment up in the mailbox.
+func (c *composer) findPart(ctx context.Context, name string) (*posternv1.Attachment, error) {
+	of, path, _ := strings.Cut(name, "/attachments/")
+	m, err := c.messages.GetMessage(ctx, &posternv1.GetMessageRequest{Name: of, View: posternv1.Message_METADATA})
+	if err != nil {
+		return nil, fmt.Errorf("look for the attachment: %w", err)
+	}
+	for _, part := range m.GetAttachments() {
+		if part.GetPart() == path {
+			return part, nil
+		}
+	}
+	return nil, attachmentNotFound(path)
+}
+
+// openPart reads an attachment from the mailbox. Closing it ends the reading.
+func (c *composer) openPart(ctx context.Context, name string) io.ReadCloser {
+	ctx, cancel := context.WithCancel(ctx)
+	r, w := io.Pipe()
+	part := &mailboxPart{PipeReader: r, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(part.done)
+		err := c.messages.downloadPart(ctx, &posternv1.DownloadAttachmentRequest{Name: name}, pipeSink{w})
+		w.CloseWithError(err) // nil is the end
+	}()
+	return part
+}
+
+// mailboxPart is an attachment that is being read.
+type mailboxPart struct {
+	*io.PipeReader
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// Close ends the reading and waits until the connection is given back.
+func (p *mailboxPart) Close() error {
+	p.cancel()
+	err := p.PipeReader.Close()
+	<-p.done
+	return err
+}
+
+// pipeSink passes a download to a reader.
+type pipeSink struct{ *io.PipeWriter }
+
+func (pipeSink) begin(file) error { return nil }
+
+// answer makes a message the answer to one of the mailbox.
+func (c *composer) answer(ctx context.Context, a *account.Account, m *compose.Message, reply *posternv1.Reply) error {
+	if !strings.HasPrefix(reply.GetMessage(), "accounts/"+a.ID+"/") {
+		return refuseField("reply.message", reasonArgumentInvalid, "The message belongs to another account.")
+	}
+	original, err := c.messages.GetMessage(ctx, &posternv1.GetMessageRequest{Name: reply.GetMessage(), View: posternv1.Message_FULL})
+	if err != nil {
+		return fmt.Errorf("read the message that is answered: %w", err)
+	}
+	mode := modeOf(reply.GetMode())
+	if mode == compose.Forward {
+		for _, part := range original.GetAttachments() {
+			m.Attachments = append(m.Attachments, c.forwarded(part))
+		}
+	}
+	m.Answer(originalOf(original), mode, []string{a.Email, m.From.Address}, reply.GetQuote())
+	return nil
+}
+
+func modeOf(mode posternv1.Reply_Mode) compose.Mode {
+	switch mode {
+	case posternv1.Reply_REPLY_ALL:
+		return compose.ReplyAll
+	case posternv1.Reply_FORWARD:
+		return compose.Forward
+	default:
+		return compose.Reply
+	}
+}
+
+// forwarded is a part of a message that is passed on.
+func (c *composer) forwarded(part *posternv1.Attachment) compose.Attachment {
+	name := part.GetName()
+	return compose.Attachment{
+		Filename: part.GetFilename(), ContentType: part.GetContentType(), ContentID: part.GetContentId(),
+		Inline: part.GetDisposition() == string(message.DispositionInline),
+		Open:   func(ctx context.Context) (io.ReadCloser, error) { return c.openPart(ctx, name), nil },
+	}
+}
+
+// originalOf is a message as one that is answered.
+func originalOf(m *posternv1.Message) *compose.Original {
+	o := &compose.Original{
+		ReplyTo: composeAddresses(m.GetReplyTo()), To: composeAddresses(m.GetTo()), Cc: composeAddresses(m.GetCc()),
+		Subject: m.GetSubject(), MessageID: m.GetMessageId(), InReplyTo: m.GetInReplyTo(), References: m.GetReferences(),
+		Text: m.GetBody().GetText(),
+	}
+	if m.GetFrom() != nil {
+		o.From = []compose.Address{composeAddress(m.GetFrom())}
+	}
+	if m.GetDate() != nil {
+		o.Date = m.GetDate().AsTime()
+	}
+	return o
+}

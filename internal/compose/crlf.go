@@ -1,0 +1,78 @@
+package compose
+
+import (
+	"bufio"
+	"io"
+)
+
+// crlfReader makes every line end in CRLF, as 8-bit content must on the wire.
+type crlfReader struct {
+	r    *bufio.Reader
+	last byte
+	held bool // a CR was given for an LF that is still to come
+}
+
+func newCRLFReader(r io.Reader) io.Reader { return &crlfReader{r: bufio.NewReader(r)} }
+
+// Read implements io.Reader.
+func (c *crlfReader) Read(p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		if c.held {
+			p[n], c.held, c.last = '\n', false, '\n'
+			n++
+			continue
+		}
+		b, err := c.r.ReadByte()
+		if err != nil {
+			if n > 0 {
+				return n, nil
+			}
+			return 0, err
+		}
+		if b == '\n' && c.last != '\r' {
+			b, c.held = '\r', true
+		}
+		p[n], c.last = b, b
+		n++
+	}
+	return n, nil
+}
+
+// base64Line is the length of a line of base64 (RFC 2045 section 6.8).
+const base64Line = 76
+
+// lineWriter breaks what is written into lines.
+type lineWriter struct {
+	w      io.Writer
+	column int
+}
+
+// Write implements io.Writer.
+func (l *lineWriter) Write(p []byte) (int, error) {
+	written := 0
+	for len(p) > 0 {
+		n := min(base64Line-l.column, len(p))
+		if _, err := l.w.Write(p[:n]); err != nil {
+			return written, err
+		}
+		written += n
+		p = p[n:]
+		if l.column += n; l.column == base64Line {
+			if err := l.end(); err != nil {
+				return written, err
+			}
+		}
+	}
+	return written, nil
+}
+
+// end ends the present line, unless it is empty.
+func (l *lineWriter) end() error {
+	if l.column == 0 {
+		return nil
+	}
+	l.column = 0
+	_, err := io.WriteString(l.w, "\r\n")
+	return err
+}
