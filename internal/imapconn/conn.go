@@ -28,6 +28,8 @@ type Conn struct {
 	caps *capabilities
 	id   *imap.IDData // the server's, if it told
 
+	personal *personal // nil until it was asked for
+
 	err     error // what closed the connection
 	mailbox *mailbox
 	updates Updates

@@ -3,6 +3,7 @@ package imapconn
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -20,8 +21,11 @@ type ListOptions struct {
 	// the hierarchy delimiter. Empty means "*".
 	Pattern string
 	// Status asks for the state of each mailbox (LIST-STATUS, RFC 5819). Without
-	// the capability Status is nil in the answers: ask by [Conn.Status].
+	// the capability Status is nil in the answers: ask by [Conn.ListStatus].
 	Status *StatusOptions
+	// Prefixes tells of each mailbox what part of its name is the personal
+	// namespace's (RFC 2342). It costs no round trip of its own.
+	Prefixes bool
 }
 
 // ListData is what the server tells of a mailbox. Names are decoded, INBOX in
@@ -30,6 +34,20 @@ type ListData struct {
 	imapwire.ListData
 	// Status is the mailbox's state, if it was asked for and is known.
 	Status *StatusData
+	// Prefix is what the name begins with only because the user's mailboxes are
+	// in a namespace of that prefix, such as "INBOX.". It is empty unless it was
+	// asked for.
+	Prefix string
+}
+
+// Selectable reports whether the mailbox can be opened. One that cannot is there
+// for those below it.
+func (d *ListData) Selectable() bool {
+	// RFC 9051 section 7.3.1: \NonExistent implies \Noselect.
+	return !slices.ContainsFunc(d.Attrs, func(attr imap.MailboxAttr) bool {
+		return strings.EqualFold(string(attr), string(imap.MailboxAttrNoSelect)) ||
+			strings.EqualFold(string(attr), string(imap.MailboxAttrNonExistent))
+	})
 }
 
 // Name returns the name that the methods of [Conn] take for the mailbox: the
@@ -56,13 +74,57 @@ func (c *Conn) List(ctx context.Context, opts *ListOptions) ([]ListData, error) 
 	}
 	l := &listing{c: c}
 	l.byName = make(map[string]int)
-	if _, err := c.do(ctx, l.command(c.listVerb(opts), c.listOptions(opts), opts)); err != nil {
+	list := l.command(c.listVerb(opts), c.listOptions(opts), opts)
+	cmds := []*command{list}
+	if opts.Prefixes && c.personal == nil && c.Has(imap.CapNamespace) {
+		cmds = []*command{c.personalCommand(), list}
+	}
+	if err := c.run(ctx, cmds...); err != nil {
+		return nil, err
+	}
+	if err := list.err(); err != nil {
 		return nil, err
 	}
 	if len(l.found) == 0 && l.malformed {
 		return nil, &ProtocolError{Command: "LIST", Err: errNoData}
 	}
+	if opts.Prefixes {
+		for i := range l.found {
+			l.found[i].Prefix = c.prefixOf(&l.found[i])
+		}
+	}
 	return l.found, nil
+}
+
+// ListStatus lists mailboxes with the state of each that can be opened: in the
+// same round trip where the server has LIST-STATUS, else by STATUS. Without
+// LIST-STATUS nothing is told of the mailbox that is selected, since to ask for
+// its state is not portable (RFC 9051 section 6.3.11). Status stays nil where the
+// server refuses to tell.
+func (c *Conn) ListStatus(ctx context.Context, opts *ListOptions) ([]ListData, error) {
+	found, err := c.List(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	var missing []*ListData
+	var names []string
+	for i := range found {
+		data := &found[i]
+		selected := c.mailbox != nil && sameMailbox(c.mailbox.name, data.Name())
+		if data.Status != nil || !data.Selectable() || selected || c.Has(imap.CapListStatus) {
+			continue
+		}
+		missing = append(missing, data)
+		names = append(names, data.Name())
+	}
+	results, err := c.StatusAll(ctx, names, opts.Status)
+	if err != nil {
+		return nil, err
+	}
+	for i := range results {
+		missing[i].Status = results[i].Data
+	}
+	return found, nil
 }
 
 // listVerb chooses the command: LIST unless only an older one can do it.

@@ -26,6 +26,21 @@ func encodeName(e *imapwire.Encoder, name string) *imapwire.Encoder {
 	return e.Mailbox(name)
 }
 
+// Below returns the name of a mailbox below another, or of one that begins with
+// a prefix. above is a name as the methods of Conn take it, with its delimiter;
+// rest is decoded. Below a name in the server's own bytes only names in such
+// bytes can be: utf8 says that the server takes UTF-8 there.
+func Below(above, rest string, utf8 bool) string {
+	raw, ok := cutRaw(above)
+	switch {
+	case !ok:
+		return above + rest
+	case utf8:
+		return RawName(raw + rest)
+	}
+	return RawName(raw + imapwire.EncodeUTF7(rest))
+}
+
 // sameMailbox compares names; INBOX is not case-sensitive (RFC 9051 section 5.1).
 func sameMailbox(a, b string) bool {
 	return a == b || strings.EqualFold(a, "INBOX") && strings.EqualFold(b, "INBOX")
