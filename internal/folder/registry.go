@@ -2,13 +2,9 @@ package folder
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,59 +42,6 @@ func (e *TooManyFoldersError) Error() string {
 	return fmt.Sprintf("the server of account %s lists %d folders; at most %d are possible", e.Account, e.Folders, maxFolders)
 }
 
-// Folder is a folder's identity.
-type Folder struct {
-	Key Key
-	// Name is the folder's name as the server has it, with its delimiters, in
-	// the form that imapconn takes.
-	Name string
-	// Delimiter separates the levels of Name; 0 when there are none.
-	Delimiter rune
-	// Deleted says that the folder is gone. Its key is not given out again.
-	Deleted bool
-}
-
-// storedFolder is a Folder in JSON. The name is bytes there: some servers have
-// names that are no UTF-8, which JSON would not bring back.
-type storedFolder struct {
-	Key       Key    `json:"key"`
-	Name      []byte `json:"name"`
-	Delimiter rune   `json:"delimiter,omitempty"`
-	Deleted   bool   `json:"deleted,omitempty"`
-}
-
-// MarshalJSON implements [json.Marshaler].
-func (f Folder) MarshalJSON() ([]byte, error) {
-	return json.Marshal(storedFolder{f.Key, []byte(f.Name), f.Delimiter, f.Deleted})
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (f *Folder) UnmarshalJSON(b []byte) error {
-	var stored storedFolder
-	if err := json.Unmarshal(b, &stored); err != nil {
-		return err
-	}
-	*f = Folder{stored.Key, string(stored.Name), stored.Delimiter, stored.Deleted}
-	return nil
-}
-
-// Path is the name as one element per level.
-func (f Folder) Path() []string {
-	// A name in no valid encoding is marked by a NUL, for the server; people
-	// see it as it is.
-	name := strings.ToValidUTF8(strings.TrimPrefix(f.Name, "\x00"), "\uFFFD")
-	if f.Delimiter == 0 {
-		return []string{name}
-	}
-	return strings.Split(name, string(f.Delimiter))
-}
-
-// Seen is a folder as a server lists it.
-type Seen struct {
-	Name      string
-	Delimiter rune
-}
-
 // Registry gives folders their keys. Whoever sees a folder first, owner or
 // gateway, on whichever node, allocates the same key for it. It is safe for
 // concurrent use.
@@ -106,18 +49,13 @@ type Registry struct {
 	kv jetstream.KeyValue
 
 	mu    sync.Mutex
-	cache map[string]cached // by account
+	cache map[string]cached        // by account
+	turns map[string]chan struct{} // by account, see Exclusive
 }
 
 type cached struct {
 	record *record
 	read   time.Time
-}
-
-// record is all folders of an account. A record in the cache is never changed.
-type record struct {
-	Folders  []Folder `json:"folders"`
-	revision uint64
 }
 
 // OpenBucket makes or opens the bucket that the registry and the checkpoints
@@ -137,39 +75,72 @@ func OpenBucket(ctx context.Context, js jetstream.JetStream, replicas int) (jets
 
 // NewRegistry returns the registry that is kept in a bucket of [OpenBucket].
 func NewRegistry(kv jetstream.KeyValue) *Registry {
-	return &Registry{kv: kv, cache: make(map[string]cached)}
+	return &Registry{kv: kv, cache: make(map[string]cached), turns: make(map[string]chan struct{})}
 }
 
 // Resolve returns the folders that a server listed, in that order, and gives a
 // key to those that have none.
 func (r *Registry) Resolve(ctx context.Context, account string, seen []Seen) ([]Folder, error) {
+	return r.resolve(ctx, account, seen, nil)
+}
+
+// ErrChanged is returned when what is known of an account's folders has changed
+// since the server was asked for them: ask again.
+var ErrChanged = errors.New("the folders have been changed meanwhile")
+
+// ResolveSince is Resolve for a list that the server was asked for when what is
+// known of the account's folders had the given revision. It fails with
+// [ErrChanged] when it has another one now: a folder that was renamed in between
+// would be taken for a new one under its old name.
+func (r *Registry) ResolveSince(ctx context.Context, account string, revision uint64, seen []Seen) ([]Folder, error) {
+	return r.resolve(ctx, account, seen, &revision)
+}
+
+func (r *Registry) resolve(ctx context.Context, account string, seen []Seen, since *uint64) ([]Folder, error) {
 	if len(seen) > maxFolders {
 		return nil, &TooManyFoldersError{Account: account, Folders: len(seen)}
 	}
 	folders := make([]Folder, len(seen))
-	err := r.change(ctx, account, func(rec *record) bool {
-		known := make(map[string]Folder, len(rec.Folders))
-		for _, f := range rec.Folders {
+	_, err := r.change(ctx, account, func(rec *record) (changed bool, err error) {
+		if since != nil && rec.revision != *since {
+			return false, fmt.Errorf("folders of account %s: %w", account, ErrChanged)
+		}
+		known := make(map[string]int, len(rec.Folders))
+		for i, f := range rec.Folders {
 			if !f.Deleted {
-				known[f.Name] = f
+				known[f.Name] = i
 			}
 		}
-		before := len(rec.Folders)
 		for i, s := range seen {
-			f, ok := known[s.Name]
+			at, ok := known[s.Name]
 			if !ok {
-				f = Folder{Key: rec.newKey(account, s.Name), Name: s.Name, Delimiter: s.Delimiter}
-				known[s.Name] = f
-				rec.Folders = append(rec.Folders, f)
+				at = len(rec.Folders)
+				known[s.Name] = at
+				rec.Folders = append(rec.Folders, Folder{Key: rec.newKey(account, s.Name), Name: s.Name})
+				changed = true
 			}
-			folders[i] = f
+			f := &rec.Folders[at]
+			if f.Delimiter != s.Delimiter || f.Prefix != s.Prefix {
+				f.Delimiter, f.Prefix, changed = s.Delimiter, s.Prefix, true
+			}
+			folders[i] = *f
 		}
-		return len(rec.Folders) > before
+		return changed, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return folders, nil
+}
+
+// All returns all folders that are known of an account, those that are gone
+// included, and the revision of that knowledge.
+func (r *Registry) All(ctx context.Context, account string) (folders []Folder, revision uint64, err error) {
+	rec, err := r.read(ctx, account, cacheAge)
+	if err != nil {
+		return nil, 0, err
+	}
+	return slices.Clone(rec.Folders), rec.revision, nil
 }
 
 // ByKey returns the folder that has a key. It fails with [ErrNotFound] when
@@ -192,34 +163,117 @@ func (r *Registry) ByKey(ctx context.Context, account string, key Key) (Folder, 
 	return rec.Folders[i], nil
 }
 
-// Rename records that a folder has another name now. Its key stays. A folder
-// that had the name before is taken for deleted.
-func (r *Registry) Rename(ctx context.Context, account string, key Key, to Seen) error {
-	return r.change(ctx, account, func(rec *record) bool {
-		i := rec.byKey(key)
-		if i < 0 || rec.Folders[i].Name == to.Name {
-			return false
+// Renamed is a folder that has another name now.
+type Renamed struct {
+	Key Key
+	To  Seen
+}
+
+// Rename records that folders have other names now, and returns the revision of
+// what is known then. Their keys stay. A folder that had one of the names before
+// is taken for deleted.
+func (r *Registry) Rename(ctx context.Context, account string, renames ...Renamed) (revision uint64, err error) {
+	return r.change(ctx, account, func(rec *record) (changed bool, err error) {
+		moving := make(map[Key]bool, len(renames))
+		for _, renamed := range renames {
+			moving[renamed.Key] = true
 		}
-		if j := rec.byName(to.Name); j >= 0 {
-			rec.Folders[j].Deleted = true
+		for _, renamed := range renames {
+			changed = rec.rename(renamed, moving) || changed
 		}
-		rec.Folders[i].Name, rec.Folders[i].Delimiter, rec.Folders[i].Deleted = to.Name, to.Delimiter, false
-		return true
+		return changed, nil
 	})
 }
 
-// Delete records that a folder is gone. One of the same name that comes later
-// is another folder, with another key.
-func (r *Registry) Delete(ctx context.Context, account string, key Key) error {
-	return r.change(ctx, account, func(rec *record) bool {
+func (rec *record) rename(renamed Renamed, moving map[Key]bool) bool {
+	i := rec.byKey(renamed.Key)
+	if i < 0 || rec.Folders[i].Name == renamed.To.Name && !rec.Folders[i].Deleted {
+		return false
+	}
+	if j := rec.byName(renamed.To.Name); j >= 0 && !moving[rec.Folders[j].Key] {
+		rec.Folders[j].Deleted = true
+	}
+	f := &rec.Folders[i]
+	if f.Was == "" {
+		f.Was = f.Name
+	}
+	f.Name, f.Delimiter, f.Prefix, f.Deleted = renamed.To.Name, renamed.To.Delimiter, renamed.To.Prefix, false
+	if f.Was == f.Name { // and back
+		f.Was = ""
+	}
+	return true
+}
+
+// Told records that the event log knows a folder by its present name. Until then
+// an owner that takes the account over finds the name that the log does know, so
+// that no change of a name gets lost.
+func (r *Registry) Told(ctx context.Context, account string, key Key) error {
+	_, err := r.change(ctx, account, func(rec *record) (bool, error) {
+		i := rec.byKey(key)
+		if i < 0 || rec.Folders[i].Was == "" {
+			return false, nil
+		}
+		rec.Folders[i].Was = ""
+		return true, nil
+	})
+	return err
+}
+
+// SetRole records what somebody says a folder is for; the empty role takes that
+// back. A role has one folder at most: another one loses it.
+func (r *Registry) SetRole(ctx context.Context, account string, key Key, role Role) error {
+	_, err := r.change(ctx, account, func(rec *record) (changed bool, err error) {
 		i := rec.byKey(key)
 		if i < 0 || rec.Folders[i].Deleted {
-			return false
+			return false, fmt.Errorf("folder %s of account %s: %w", key, account, ErrNotFound)
 		}
-		rec.Folders[i].Deleted = true
-		rec.prune()
-		return true
+		for j := range rec.Folders {
+			f := &rec.Folders[j]
+			switch {
+			case j == i && f.Role != role:
+				f.Role, changed = role, true
+			case j != i && role != "" && role != RoleNone && f.Role == role:
+				f.Role, changed = "", true
+			}
+		}
+		return changed, nil
 	})
+	return err
+}
+
+// Delete records that folders are gone. One of the same name that comes later is
+// another folder, with another key.
+func (r *Registry) Delete(ctx context.Context, account string, keys ...Key) error {
+	_, err := r.change(ctx, account, func(rec *record) (changed bool, err error) {
+		for _, key := range keys {
+			if i := rec.byKey(key); i >= 0 && !rec.Folders[i].Deleted {
+				rec.Folders[i].Deleted, changed = true, true
+			}
+		}
+		rec.prune()
+		return changed, nil
+	})
+	return err
+}
+
+// Exclusive runs fn while nobody else on this node does so for the account. Both
+// who renames and deletes folders and who compares the server's list with what is
+// known hold it, so that neither sees the other's work half done.
+func (r *Registry) Exclusive(ctx context.Context, account string, fn func() error) error {
+	r.mu.Lock()
+	turn := r.turns[account]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		r.turns[account] = turn
+	}
+	r.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the folders of account %s: %w", account, ctx.Err())
+	}
+	defer func() { <-turn }()
+	return fn()
 }
 
 // Forget drops everything about an account, as when it is deleted.
@@ -231,143 +285,4 @@ func (r *Registry) Forget(ctx context.Context, account string) error {
 		return fmt.Errorf("forget folders of account %s: %w", account, err)
 	}
 	return nil
-}
-
-// change applies edit to the account's record by compare-and-set. edit reports
-// whether it changed anything; it may run more than once, each time on a fresh
-// copy.
-func (r *Registry) change(ctx context.Context, account string, edit func(*record) bool) error {
-	age := cacheAge
-	for range maxTries {
-		rec, err := r.read(ctx, account, age)
-		if err != nil {
-			return err
-		}
-		edited := &record{Folders: slices.Clone(rec.Folders), revision: rec.revision}
-		if !edit(edited) {
-			return nil
-		}
-		value, err := json.Marshal(edited)
-		if err != nil {
-			return fmt.Errorf("encode folders of account %s: %w", account, err)
-		}
-		// Update with revision 0 creates: it expects that there is none.
-		edited.revision, err = r.kv.Update(ctx, recordKey(account), value, rec.revision)
-		if err == nil {
-			r.keep(account, edited)
-			return nil
-		}
-		if !isConflict(err) {
-			return fmt.Errorf("store folders of account %s: %w", account, err)
-		}
-		age = 0
-	}
-	return fmt.Errorf("store folders of account %s: others keep changing them", account)
-}
-
-// read returns the account's record, from memory if that is not older than age.
-func (r *Registry) read(ctx context.Context, account string, age time.Duration) (*record, error) {
-	r.mu.Lock()
-	known, ok := r.cache[account]
-	r.mu.Unlock()
-	if ok && time.Since(known.read) < age {
-		return known.record, nil
-	}
-	rec := &record{}
-	entry, err := r.kv.Get(ctx, recordKey(account))
-	switch {
-	case errors.Is(err, jetstream.ErrKeyNotFound):
-		// A purged key still has a revision, which Create would deal with and
-		// Update does not: an account that is registered anew starts behind it.
-		rec.revision, err = r.purgedRevision(ctx, account)
-		if err != nil {
-			return nil, err
-		}
-	case err != nil:
-		return nil, fmt.Errorf("read folders of account %s: %w", account, err)
-	default:
-		if err := json.Unmarshal(entry.Value(), rec); err != nil {
-			return nil, fmt.Errorf("decode folders of account %s: %w", account, err)
-		}
-		rec.revision = entry.Revision()
-	}
-	r.keep(account, rec)
-	return rec, nil
-}
-
-// purgedRevision is the revision of a key's deletion marker, 0 without one.
-func (r *Registry) purgedRevision(ctx context.Context, account string) (uint64, error) {
-	history, err := r.kv.History(ctx, recordKey(account))
-	if errors.Is(err, jetstream.ErrKeyNotFound) || err == nil && len(history) == 0 {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read folders of account %s: %w", account, err)
-	}
-	return history[len(history)-1].Revision(), nil
-}
-
-// keep puts a record into the cache, unless a newer one is there.
-func (r *Registry) keep(account string, rec *record) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if known, ok := r.cache[account]; ok && known.record.revision > rec.revision {
-		return
-	}
-	r.cache[account] = cached{record: rec, read: time.Now()}
-}
-
-func recordKey(account string) string { return "folders." + account }
-
-// isConflict reports whether a compare-and-set found another revision than it
-// expected.
-func isConflict(err error) bool {
-	var apiErr *jetstream.APIError
-	return errors.Is(err, jetstream.ErrKeyExists) ||
-		errors.As(err, &apiErr) && apiErr.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
-}
-
-// byName is the index of the living folder of that name, or -1.
-func (rec *record) byName(name string) int {
-	return slices.IndexFunc(rec.Folders, func(f Folder) bool { return f.Name == name && !f.Deleted })
-}
-
-func (rec *record) byKey(key Key) int {
-	return slices.IndexFunc(rec.Folders, func(f Folder) bool { return f.Key == key })
-}
-
-// prune drops the oldest deleted folders when there are very many, as where a
-// program makes and deletes a folder every hour.
-func (rec *record) prune() {
-	excess := -1000
-	for _, f := range rec.Folders {
-		if f.Deleted {
-			excess++
-		}
-	}
-	rec.Folders = slices.DeleteFunc(rec.Folders, func(f Folder) bool {
-		if !f.Deleted || excess <= 0 {
-			return false
-		}
-		excess--
-		return true
-	})
-}
-
-// newKey computes a key from what everybody knows of a new folder, so that two
-// who see it at the same time agree. n moves on past keys that are taken: by a
-// deleted folder of that name, one that was renamed, or by chance.
-func (rec *record) newKey(account, name string) Key {
-	for n := uint64(0); ; n++ {
-		hash := sha256.New()
-		for _, part := range []string{account, name} {
-			_ = binary.Write(hash, binary.BigEndian, uint64(len(part)))
-			hash.Write([]byte(part))
-		}
-		_ = binary.Write(hash, binary.BigEndian, n)
-		key := Key(hash.Sum(nil)[:keySize])
-		if !key.IsZero() && rec.byKey(key) < 0 {
-			return key
-		}
-	}
 }

@@ -66,7 +66,7 @@ func TestKeySurvivesRename(t *testing.T) {
 	r, elsewhere := NewRegistry(kv), NewRegistry(kv)
 	before := resolve(t, r, "ann", "Work", "Old")
 	work := before[0].Key
-	if err := r.Rename(t.Context(), "ann", work, Seen{Name: "Archive/Work", Delimiter: '/'}); err != nil {
+	if _, err := r.Rename(t.Context(), "ann", Renamed{work, Seen{Name: "Archive/Work", Delimiter: '/'}}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := elsewhere.ByKey(t.Context(), "ann", work)
@@ -79,7 +79,7 @@ func TestKeySurvivesRename(t *testing.T) {
 	if again := resolve(t, r, "ann", "Work")[0]; again.Key == work {
 		t.Error("a new folder under the old name has the key of the renamed one")
 	}
-	if err := r.Rename(t.Context(), "ann", work, Seen{Name: "Old", Delimiter: '/'}); err != nil {
+	if _, err := r.Rename(t.Context(), "ann", Renamed{work, Seen{Name: "Old", Delimiter: '/'}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.ByKey(t.Context(), "ann", before[1].Key); !errors.Is(err, ErrNotFound) {
@@ -177,5 +177,117 @@ func TestDeletedFoldersArePruned(t *testing.T) {
 	}
 	if deleted != 1000 || len(rec.Folders) != 1150 || rec.byKey(newest) < 0 {
 		t.Errorf("%d of %d folders are deleted ones; the newest is at %d", deleted, len(rec.Folders), rec.byKey(newest))
+	}
+}
+
+// TestRenameIsNotForgotten: until it is told, the name that the log knows stays.
+func TestRenameIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	kv := bucket(t)
+	r := NewRegistry(kv)
+	before := resolve(t, r, "ann", "A", "A/B", "C")
+	rename := func(to ...string) {
+		t.Helper()
+		var renames []Renamed
+		for i, name := range to {
+			renames = append(renames, Renamed{before[i].Key, Seen{Name: name, Delimiter: '/'}})
+		}
+		if _, err := r.Rename(t.Context(), "ann", renames...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := func() []Folder {
+		t.Helper()
+		all, _, err := NewRegistry(kv).All(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	rename("X", "X/B")
+	rename("Y", "Y/B")
+	if all := known(); all[0].Told().Name != "A" || all[1].Told().Name != "A/B" || all[1].Name != "Y/B" {
+		t.Errorf("after two renames: %+v", all)
+	}
+	if err := r.Told(t.Context(), "ann", before[0].Key); err != nil {
+		t.Fatal(err)
+	}
+	rename("A", "A/B")
+	if all := known(); all[0].Told().Name != "Y" || all[1].Told().Name != "A/B" || all[1].Was != "" {
+		t.Errorf("after one was told and both are back: %+v", all)
+	}
+	// Two that change places take nothing from each other.
+	_, err := r.Rename(t.Context(), "ann", Renamed{before[0].Key, Seen{Name: "C"}}, Renamed{before[2].Key, Seen{Name: "A"}})
+	if all := known(); err != nil || all[0].Name != "C" || all[0].Deleted || all[2].Name != "A" || all[2].Deleted {
+		t.Errorf("after a swap: %+v, %v", all, err)
+	}
+}
+
+func TestResolveSince(t *testing.T) {
+	t.Parallel()
+	kv := bucket(t)
+	r, elsewhere := NewRegistry(kv), NewRegistry(kv)
+	work := resolve(t, r, "ann", "Work")[0]
+	_, revision, err := r.All(t.Context(), "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := elsewhere.Rename(t.Context(), "ann", Renamed{work.Key, Seen{Name: "Job"}}); err != nil {
+		t.Fatal(err)
+	}
+	// A list from before the rename: what is known of it in memory is good.
+	if got, err := r.ResolveSince(t.Context(), "ann", revision, []Seen{{Name: "Work", Delimiter: work.Delimiter}}); err != nil || got[0].Key != work.Key {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// One from after it finds out, instead of making a new folder of the old one.
+	if _, err := r.ResolveSince(t.Context(), "ann", revision, []Seen{{Name: "Job"}}); !errors.Is(err, ErrChanged) {
+		t.Errorf("%v, want ErrChanged", err)
+	}
+	_, revision, _ = r.All(t.Context(), "ann")
+	if got, err := r.ResolveSince(t.Context(), "ann", revision, []Seen{{Name: "Job"}}); err != nil || got[0].Key != work.Key {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestSetRole(t *testing.T) {
+	t.Parallel()
+	kv := bucket(t)
+	r := NewRegistry(kv)
+	f := resolve(t, r, "ann", "A", "B")
+	set := func(i int, role Role, want ...Role) {
+		t.Helper()
+		if err := r.SetRole(t.Context(), "ann", f[i].Key, role); err != nil {
+			t.Fatal(err)
+		}
+		all, _, _ := NewRegistry(kv).All(t.Context(), "ann")
+		if got := []Role{all[0].Role, all[1].Role}; !slices.Equal(got, want) {
+			t.Errorf("roles %q, want %q", got, want)
+		}
+	}
+	set(0, RoleSent, RoleSent, "")
+	set(1, RoleSent, "", RoleSent)
+	set(0, RoleNone, RoleNone, RoleSent)
+	set(1, RoleNone, RoleNone, RoleNone)
+	set(1, "", RoleNone, "")
+	if err := r.Delete(t.Context(), "ann", f[0].Key); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetRole(t.Context(), "ann", f[0].Key, RoleSent); !errors.Is(err, ErrNotFound) {
+		t.Errorf("role of a deleted folder: %v", err)
+	}
+}
+
+func TestPathHidesThePrefix(t *testing.T) {
+	t.Parallel()
+	r := NewRegistry(bucket(t))
+	seen := []Seen{{"INBOX", '.', ""}, {"INBOX.Sent.2026", '.', "INBOX."}, {"\x00INBOX.&Jjo!", '.', "INBOX."}}
+	folders, err := r.Resolve(t.Context(), "ann", seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][]string{{"INBOX"}, {"Sent", "2026"}, {"&Jjo!"}} {
+		if got := folders[i].Path(); !slices.Equal(got, want) {
+			t.Errorf("%q has the path %q, want %q", seen[i].Name, got, want)
+		}
 	}
 }

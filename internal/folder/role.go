@@ -25,6 +25,9 @@ const (
 	RoleArchive Role = "ARCHIVE"
 	RoleAll     Role = "ALL"
 	RoleFlagged Role = "FLAGGED"
+	// RoleNone is said of a folder that is for nothing in particular, whatever
+	// its name or the server may say.
+	RoleNone Role = "NONE"
 )
 
 // RoleSource says how a role is known.
@@ -36,6 +39,8 @@ const (
 	SourceSpecialUse RoleSource = "SPECIAL_USE"
 	// SourceHeuristic: the name says so, in one of many languages.
 	SourceHeuristic RoleSource = "HEURISTIC"
+	// SourceOverride: somebody said so, see [Registry.SetRole].
+	SourceOverride RoleSource = "OVERRIDE"
 )
 
 // RoleCandidate is a folder that may have a role.
@@ -52,6 +57,17 @@ type AssignedRole struct {
 	Source RoleSource
 }
 
+// Attr is the attribute by which a server tells of a role (RFC 6154 section 2),
+// empty for roles that are told otherwise.
+func (r Role) Attr() imap.MailboxAttr {
+	for attr, role := range roleOfAttr {
+		if role == r {
+			return attr
+		}
+	}
+	return ""
+}
+
 var roleOfAttr = map[imap.MailboxAttr]Role{
 	imap.MailboxAttrSent:    RoleSent,
 	imap.MailboxAttrDrafts:  RoleDrafts,
@@ -64,14 +80,18 @@ var roleOfAttr = map[imap.MailboxAttr]Role{
 
 // InferRoles tells the roles of an account's folders, in the order of the
 // candidates. A role goes to one folder at most and a folder has one role at
-// most: first what the server says; then, for roles that it says nothing of,
-// what names say. Which folder gets a role depends on the folders, not on the
+// most: first what somebody said, then what the server says, then, for roles of
+// which neither says anything, what names say. Which folder gets a role depends on the folders, not on the
 // order in which they are listed.
 func InferRoles(candidates []RoleCandidate) []AssignedRole {
 	roles := make([]AssignedRole, len(candidates))
 	var claims []claim
 	for i, c := range candidates {
 		if slices.ContainsFunc(c.Attrs, cannotHoldMail) {
+			continue
+		}
+		if c.Folder.Role == RoleNone {
+			roles[i] = AssignedRole{RoleNone, SourceOverride}
 			continue
 		}
 		claims = append(claims, claimsOf(i, c)...)
@@ -110,8 +130,11 @@ func claimsOf(i int, c RoleCandidate) []claim {
 		return claim{AssignedRole: AssignedRole{role, source}, candidate: i, rank: rank, depth: len(path)}
 	}
 	// RFC 9051 section 5.1: INBOX is this user's, in whatever case.
-	if strings.EqualFold(c.Folder.Name, "INBOX") {
+	if c.Folder.IsInbox() {
 		return []claim{claimed(0, RoleInbox, SourceSpecialUse)}
+	}
+	if c.Folder.Role != "" {
+		return []claim{claimed(0, c.Folder.Role, SourceOverride)}
 	}
 	var claims []claim
 	for _, attr := range c.Attrs {

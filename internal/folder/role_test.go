@@ -11,6 +11,12 @@ func candidate(name string, attrs ...imap.MailboxAttr) RoleCandidate {
 	return RoleCandidate{Folder: Folder{Name: name, Delimiter: '/'}, Attrs: attrs}
 }
 
+func overridden(name string, role Role) RoleCandidate {
+	c := candidate(name)
+	c.Folder.Role = role
+	return c
+}
+
 func TestInferRoles(t *testing.T) {
 	t.Parallel()
 	said := func(r Role) AssignedRole { return AssignedRole{r, SourceSpecialUse} }
@@ -52,6 +58,30 @@ func TestInferRoles(t *testing.T) {
 			"two folders that the server gives one role",
 			[]RoleCandidate{candidate("b", imap.MailboxAttrTrash), candidate("a", imap.MailboxAttrTrash), candidate("x/a", imap.MailboxAttrTrash)},
 			[]AssignedRole{none, said(RoleTrash), none},
+		},
+		{
+			"what somebody says goes first",
+			[]RoleCandidate{
+				overridden("Mine", RoleSent), candidate("Sent", imap.MailboxAttrSent), overridden("Archive", RoleNone),
+				candidate("Archives"), overridden("Trash", RoleJunk), candidate("Deleted Items"),
+			},
+			[]AssignedRole{
+				{RoleSent, SourceOverride}, none, {RoleNone, SourceOverride}, guessed(RoleArchive),
+				{RoleJunk, SourceOverride}, guessed(RoleTrash),
+			},
+		},
+		{
+			"INBOX cannot be anything else",
+			[]RoleCandidate{overridden("INBOX", RoleTrash)},
+			[]AssignedRole{said(RoleInbox)},
+		},
+		{
+			"below the namespace's prefix",
+			[]RoleCandidate{
+				{Folder: Folder{Name: "INBOX.Papierkorb", Delimiter: '.', Prefix: "INBOX."}},
+				{Folder: Folder{Name: "Mail/Entwürfe", Delimiter: '/', Prefix: "Mail/"}},
+			},
+			[]AssignedRole{guessed(RoleTrash), guessed(RoleDrafts)},
 		},
 		{
 			"names near the root",
