@@ -140,6 +140,9 @@ func (o *owner) lookAt(ctx context.Context, f *folderState) (more bool, err erro
 		return false, err
 	}
 	f.failures = 0
+	if !more {
+		o.synced.set(f.Key)
+	}
 	if !more && whole {
 		f.mark = f.listed
 	}

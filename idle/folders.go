@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emersion/go-imap/v2"
-
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
@@ -20,53 +18,50 @@ type listed struct {
 	status *imapconn.StatusData // nil when it could not be had
 }
 
-// list asks the server for its folders and their state, in one round trip where
-// it has LIST-STATUS. Folders that cannot be opened are left out.
-func (o *owner) list(ctx context.Context, conn *imapconn.Conn) ([]listed, error) {
-	found, err := conn.List(ctx, &imapconn.ListOptions{Status: statusItems()})
+// list asks the server for its folders and their state. Folders that cannot be
+// opened are left out.
+func list(ctx context.Context, conn *imapconn.Conn) ([]listed, error) {
+	found, err := conn.ListStatus(ctx, &imapconn.ListOptions{Status: statusItems(), Prefixes: true})
 	if err != nil {
 		return nil, err
 	}
 	folders := make([]listed, 0, len(found))
 	for i := range found {
-		data := &found[i]
-		if slices.Contains(data.Attrs, imap.MailboxAttrNoSelect) || slices.Contains(data.Attrs, imap.MailboxAttrNonExistent) {
-			continue
-		}
-		folders = append(folders, listed{folder.Seen{Name: data.Name(), Delimiter: data.Delim}, data.Status})
-	}
-	if conn.Has(imap.CapListStatus) {
-		return folders, nil
-	}
-	return folders, o.listStatus(ctx, conn, folders)
-}
-
-// listStatus asks for the state of each folder but INBOX, which is open: asking
-// it of the open one is not portable (RFC 9051 section 6.3.11).
-func (o *owner) listStatus(ctx context.Context, conn *imapconn.Conn, folders []listed) error {
-	var names []string
-	var which []int
-	for i, f := range folders {
-		if f.Name != inboxName {
-			names, which = append(names, f.Name), append(which, i)
+		if data := &found[i]; data.Selectable() {
+			seen := folder.Seen{Name: data.Name(), Delimiter: data.Delim, Prefix: data.Prefix}
+			folders = append(folders, listed{seen, data.Status})
 		}
 	}
-	results, err := conn.StatusAll(ctx, names, statusItems())
-	if err != nil {
-		return err
-	}
-	for i, result := range results {
-		folders[which[i]].status = result.Data
-	}
-	return nil
+	return folders, nil
 }
 
 const inboxName = "INBOX"
 
 // updateFolders lists the server's folders, announces those that came, went and
 // were renamed, and returns those whose state is not what it was.
-func (o *owner) updateFolders(ctx context.Context, conn *imapconn.Conn) ([]*folderState, error) {
-	found, err := o.list(ctx, conn)
+func (o *owner) updateFolders(ctx context.Context, conn *imapconn.Conn) (changed []*folderState, err error) {
+	err = o.config.Folders.Exclusive(ctx, o.id(), func() (err error) {
+		for range listAttempts {
+			changed, err = o.compareFolders(ctx, conn)
+			if !errors.Is(err, folder.ErrChanged) {
+				return err
+			}
+		}
+		return logFailed(err)
+	})
+	return changed, err
+}
+
+// listAttempts bounds how often the server is asked for its folders because
+// another node has renamed some in the meantime.
+const listAttempts = 5
+
+func (o *owner) compareFolders(ctx context.Context, conn *imapconn.Conn) ([]*folderState, error) {
+	known, revision, err := o.config.Folders.All(ctx, o.id())
+	if err != nil {
+		return nil, logFailed(err)
+	}
+	found, err := list(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
@@ -78,20 +73,25 @@ func (o *owner) updateFolders(ctx context.Context, conn *imapconn.Conn) ([]*fold
 	if found, err = o.complete(ctx, conn, found); err != nil {
 		return nil, err
 	}
-	if err := o.renameFolders(ctx, found); err != nil {
-		return nil, err
+	if renames := o.findRenamed(found, known); len(renames) > 0 {
+		if revision, err = o.config.Folders.Rename(ctx, o.id(), renames...); err != nil {
+			return nil, logFailed(err)
+		}
 	}
 	seen := make([]folder.Seen, len(found))
 	for i := range found {
 		seen[i] = found[i].Seen
 	}
-	resolved, err := o.config.Folders.Resolve(ctx, o.id(), seen)
+	resolved, err := o.config.Folders.ResolveSince(ctx, o.id(), revision, seen)
 	var tooMany *folder.TooManyFoldersError
-	if errors.As(err, &tooMany) {
-		return nil, err // the server's fault, not the log's
+	if errors.As(err, &tooMany) || errors.Is(err, folder.ErrChanged) {
+		return nil, err // not the log's fault
 	}
 	if err != nil {
 		return nil, logFailed(err)
+	}
+	if err := o.tellRenamed(ctx, resolved); err != nil {
+		return nil, err
 	}
 	if err := o.dropFolders(ctx, resolved); err != nil {
 		return nil, err
@@ -130,7 +130,8 @@ func (o *owner) complete(ctx context.Context, conn *imapconn.Conn, found []liste
 		if result.Err != nil && !isThrottled(result.Err) {
 			continue // there is no such folder
 		}
-		found = append(found, listed{folder.Seen{Name: missing[i], Delimiter: o.names[missing[i]].Delimiter}, result.Data})
+		f := o.names[missing[i]]
+		found = append(found, listed{folder.Seen{Name: f.Name, Delimiter: f.Delimiter, Prefix: f.Prefix}, result.Data})
 	}
 	return found, nil
 }
@@ -155,10 +156,13 @@ func (o *owner) mergeFolders(ctx context.Context, resolved []folder.Folder, foun
 			}
 		}
 		due := o.due(f, found[i].status)
-		if r.Name == inboxName {
+		switch {
+		case r.Name == inboxName:
 			o.inbox = f // looked at on the watching connection
-		} else if due {
+		case due:
 			changed = append(changed, f)
+		case f.listed == f.mark:
+			o.synced.set(f.Key)
 		}
 	}
 	o.names = names
@@ -216,33 +220,51 @@ func (o *owner) excludes(f folder.Folder) bool {
 	})
 }
 
-// renameFolders finds, among folders that went and folders that came, those
-// that are the same under another name.
-func (o *owner) renameFolders(ctx context.Context, found []listed) error {
+// findRenamed finds, among folders that went and folders that came, those that
+// are the same under another name. Those that were renamed through the API are
+// known already.
+func (o *owner) findRenamed(found []listed, known []folder.Folder) []folder.Renamed {
 	there := make(map[string]bool, len(found))
 	for _, l := range found {
 		there[l.Name] = true
 	}
+	for _, k := range known {
+		if o.folders[k.Key] != nil && !k.Deleted && there[k.Name] {
+			there[k.Told().Name] = true // and is under its new name
+		}
+	}
+	watched := make(map[string]bool, len(known))
+	for _, k := range known {
+		watched[k.Name] = watched[k.Name] || !k.Deleted && o.folders[k.Key] != nil
+	}
+	var renames []folder.Renamed
 	for _, l := range found {
-		if o.names[l.Name] != nil || l.status == nil {
+		if watched[l.Name] || o.names[l.Name] != nil || l.status == nil {
 			continue
 		}
-		f := o.renamedFrom(l, there)
-		if f == nil {
+		if f := o.renamedFrom(l, there); f != nil {
+			there[f.Name] = true // and cannot be another one, too
+			renames = append(renames, folder.Renamed{Key: f.Key, To: l.Seen})
+		}
+	}
+	return renames
+}
+
+// tellRenamed announces the folders that have another name than the log knows.
+func (o *owner) tellRenamed(ctx context.Context, resolved []folder.Folder) error {
+	for _, r := range resolved {
+		f := o.folders[r.Key]
+		if f == nil || f.Name == "" || f.Name == r.Name {
 			continue
 		}
 		previous := f.Path()
-		if err := o.config.Folders.Rename(ctx, o.id(), f.Key, l.Seen); err != nil {
-			return logFailed(err)
-		}
-		delete(o.names, f.Name)
-		f.Name, f.Delimiter = l.Name, l.Delimiter
-		o.names[f.Name] = f
-		err := o.tellOf(ctx, f, &event.FolderRenamed{
-			FolderRef: event.FolderAt(o.id(), f.Key, f.Path()), PreviousPath: previous,
-		})
+		f.Folder = r
+		err := o.tellOf(ctx, f, &event.FolderRenamed{FolderRef: event.FolderAt(o.id(), f.Key, f.Path()), PreviousPath: previous})
 		if err != nil {
 			return err
+		}
+		if err := o.config.Folders.Told(ctx, o.id(), f.Key); err != nil {
+			return logFailed(err)
 		}
 	}
 	return nil
@@ -296,6 +318,7 @@ func (o *owner) dropFolders(ctx context.Context, resolved []folder.Folder) error
 		}
 		delete(o.folders, key)
 		delete(o.names, f.Name)
+		o.synced.forget(key)
 	}
 	return nil
 }

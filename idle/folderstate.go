@@ -31,6 +31,8 @@ type folderState struct {
 	// covered is the number of the account's event up to which the snapshot
 	// that was loaded is good.
 	covered uint64
+	// renamedTo is the path of the last change of name that was replayed.
+	renamedTo []string
 	// listed is what STATUS said last, and mark what it said before the last
 	// look: as long as they are the same there is nothing to look for.
 	listed, mark mark

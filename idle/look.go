@@ -61,8 +61,12 @@ func (o *owner) prepare(ctx context.Context, conn *imapconn.Conn, f *folderState
 func (o *owner) lookAtInbox(ctx context.Context, conn *imapconn.Conn, fresh, full bool) error {
 	for {
 		more, err := o.lookAtOpened(ctx, conn, o.inbox, fresh, full)
-		if err != nil || !more {
+		if err != nil {
 			return err
+		}
+		if !more {
+			o.synced.set(o.inbox.Key)
+			return nil
 		}
 	}
 }

@@ -51,12 +51,15 @@ type owner struct {
 	partial error
 
 	nextPoll time.Time
-	// elsewhere says that the server told of changes in folders other than INBOX.
+	// elsewhere says that somebody told of changes of folders, or in others than
+	// INBOX.
 	elsewhere bool
 	nextSave  time.Time
 
-	// changed is what others hand over while the owner is at work.
+	// changed is what others hand over while the owner is at work, and synced what
+	// they may ask meanwhile.
 	changed changed
+	synced  synced
 }
 
 func newOwner(config Config, a *account.Account) *owner {

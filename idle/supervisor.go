@@ -49,7 +49,8 @@ type Config struct {
 // Supervisor runs an owner for every account that is to be watched.
 type Supervisor struct {
 	config Config
-	owners map[string]*running // by account; only Run's goroutine touches it
+	mu     sync.Mutex
+	owners map[string]*running // by account; only Run's goroutine changes it
 }
 
 // running is an owner at work, or the burial of a deleted account.
@@ -90,7 +91,9 @@ func New(config Config) *Supervisor {
 func (s *Supervisor) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	s.mu.Lock()
 	clear(s.owners)
+	s.mu.Unlock()
 	s.buryMissed(ctx, &wg)
 	for change := range s.config.Accounts.Watch(ctx) {
 		s.apply(ctx, &wg, change)
@@ -106,6 +109,8 @@ func (s *Supervisor) Run(ctx context.Context) error {
 
 // apply makes the running owners fit a change of an account.
 func (s *Supervisor) apply(ctx context.Context, wg *sync.WaitGroup, change account.Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	maps.DeleteFunc(s.owners, func(_ string, r *running) bool { return r.owner == nil && r.isDone() })
 	before := s.owners[change.ID]
 	if before != nil && before.owner != nil && change.Account != nil && before.owner.update(change.Account) {

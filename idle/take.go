@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/postern-mail/postern/idle/diff"
@@ -152,20 +153,30 @@ func (o *owner) forgetGone(ctx context.Context) error {
 	return nil
 }
 
-// nameFolders gives the folders the names that the server had for them, by which
+// nameFolders gives the folders the names by which the log knows them, by which
 // those that were renamed meanwhile are recognised.
 func (o *owner) nameFolders(ctx context.Context) error {
+	known, _, err := o.config.Folders.All(ctx, o.id())
+	if err != nil {
+		return err
+	}
 	o.names = make(map[string]*folderState, len(o.folders))
-	for key, f := range o.folders {
-		named, err := o.config.Folders.ByKey(ctx, o.id(), key)
-		if errors.Is(err, folder.ErrNotFound) {
+	for _, k := range known {
+		f := o.folders[k.Key]
+		if f == nil {
 			continue
 		}
-		if err != nil {
-			return err
+		if k.Was != "" && slices.Equal(f.renamedTo, k.Path()) {
+			// It was told, and the teller did not get to take note of it.
+			if err := o.config.Folders.Told(ctx, o.id(), k.Key); err != nil {
+				return err
+			}
+			k.Was = ""
 		}
-		f.Folder = named
-		o.names[f.Name] = f
+		f.Folder = k.Told()
+		if !k.Deleted { // by the API: its end is yet to be told
+			o.names[f.Name] = f
+		}
 	}
 	return nil
 }
@@ -205,11 +216,13 @@ func (o *owner) replay(entry *eventlog.Entry) error {
 // with the first of its events: its UIDs are then listed anew.
 func (o *owner) replayInto(f *folderState, ev event.Event) error {
 	created := false
-	switch ev.Data.(type) {
+	switch data := ev.Data.(type) {
 	case *event.FolderDeleted:
 		delete(o.folders, f.Key)
 		o.gone[f.Key] = true
 		return nil
+	case *event.FolderRenamed:
+		f.renamedTo = data.Path
 	case *event.FolderCreated:
 		created = true
 		delete(o.gone, f.Key)

@@ -9,11 +9,12 @@ import (
 	"github.com/postern-mail/postern/internal/event"
 )
 
-// changed is where the supervisor leaves new settings for an owner at work.
+// changed is where others leave news for an owner at work.
 type changed struct {
 	mu        sync.Mutex
 	last      *account.Account // as far as the supervisor knows
 	pending   *account.Account // not yet taken over by the owner
+	folders   bool             // they have changed: see hint
 	interrupt func()           // ends the wait of the connection, nil without one
 }
 
@@ -41,6 +42,18 @@ func (o *owner) update(a *account.Account) bool {
 	return true
 }
 
+// hint tells the owner that the account's folders have changed. Any goroutine may
+// call it.
+func (o *owner) hint() {
+	c := &o.changed
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.folders = true
+	if c.interrupt != nil {
+		c.interrupt()
+	}
+}
+
 // follow makes the owner announce what changed since the settings that the
 // owner before it knew.
 func (o *owner) follow(before *owner) {
@@ -58,13 +71,15 @@ func sameWatch(a, b *account.Account) bool {
 		a.CreateTime.Equal(b.CreateTime) && a.Watch.Equal(b.Watch)
 }
 
-// takeUpdate takes new settings over and announces what changed for those who
-// use the account.
+// takeUpdate takes the news over, and announces what changed in the settings for
+// those who use the account.
 func (o *owner) takeUpdate(ctx context.Context) error {
 	o.changed.mu.Lock()
 	if o.changed.pending != nil {
 		o.account, o.changed.pending = o.changed.pending, nil
 	}
+	o.elsewhere = o.elsewhere || o.changed.folders
+	o.changed.folders = false
 	o.changed.mu.Unlock()
 	if fields := changedFields(o.known, o.account); len(fields) > 0 {
 		err := o.tell(ctx, &event.AccountUpdated{AccountRef: event.AccountAt(o.id()), Fields: fields})
