@@ -43,6 +43,8 @@ type world struct {
 	quiet bool
 	// retryCap bounds the waits between attempts to connect.
 	retryCap time.Duration
+	// supervisor is the one that was started last.
+	supervisor *Supervisor
 }
 
 func newWorld(t testing.TB) *world {
@@ -88,6 +90,7 @@ func (w *world) start() (stop func()) {
 		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points,
 		Node: "test", PollInterval: w.poll, RetryCap: w.retryCap, Logger: logger,
 	})
+	w.supervisor = supervisor
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

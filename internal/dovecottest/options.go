@@ -14,6 +14,7 @@ type Option func(*settings)
 type settings struct {
 	Capability         string
 	Separator          string
+	Prefix             string
 	Format             string
 	Mechanisms         string
 	Quota              string
@@ -43,6 +44,12 @@ func Capability(names ...string) Option {
 // Separator sets the hierarchy delimiter, "/" by default.
 func Separator(delimiter string) Option {
 	return func(s *settings) { s.Separator = delimiter }
+}
+
+// Prefix puts all folders but INBOX into a namespace (RFC 2342), such as "INBOX.".
+// It ends with the separator.
+func Prefix(prefix string) Option {
+	return func(s *settings) { s.Prefix = prefix }
 }
 
 // MailFormat sets how mail is stored: "sdbox" (the default), "maildir" or
