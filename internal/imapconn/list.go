@@ -38,6 +38,8 @@ type ListData struct {
 	// in a namespace of that prefix, such as "INBOX.". It is empty unless it was
 	// asked for.
 	Prefix string
+	// utf8 says that the server writes names in UTF-8, not in modified UTF-7.
+	utf8 bool
 }
 
 // Selectable reports whether the mailbox can be opened. One that cannot is there
@@ -53,7 +55,11 @@ func (d *ListData) Selectable() bool {
 // Name returns the name that the methods of [Conn] take for the mailbox: the
 // decoded one, unless encoding that leads elsewhere.
 func (d *ListData) Name() string {
-	if d.Mailbox == d.RawName || d.Mailbox == "INBOX" || imapwire.EncodeUTF7(d.Mailbox) == d.RawName {
+	encoded := d.Mailbox
+	if !d.utf8 {
+		encoded = imapwire.EncodeUTF7(encoded)
+	}
+	if d.Mailbox == "INBOX" || encoded == d.RawName {
 		return d.Mailbox
 	}
 	return RawName(d.RawName)
@@ -63,7 +69,7 @@ func (d *ListData) Name() string {
 const capXList imap.Cap = "XLIST"
 
 // List lists mailboxes (RFC 9051 section 6.3.9), with special uses by XLIST and
-// subscriptions by LSUB where the server is that old. Patterns are patterns: a
+// subscriptions by LSUB where the server is that old; in one round trip. Patterns are patterns: a
 // mailbox whose name contains "*" or "%" can only be told by comparing names.
 //
 // An empty answer is no proof that there are no mailboxes; servers in trouble
@@ -78,6 +84,9 @@ func (c *Conn) List(ctx context.Context, opts *ListOptions) ([]ListData, error) 
 	cmds := []*command{list}
 	if opts.Prefixes && c.personal == nil && c.Has(imap.CapNamespace) {
 		cmds = []*command{c.personalCommand(), list}
+	}
+	if opts.ReturnSubscribed && !opts.SelectSubscribed && !c.hasListExtended() {
+		cmds = append(cmds, l.subscriptions(opts))
 	}
 	if err := c.run(ctx, cmds...); err != nil {
 		return nil, err
@@ -182,6 +191,25 @@ func (l *listing) command(verb string, o *imapwire.ListOptions, opts *ListOption
 	}}
 }
 
+// subscriptions asks which of the mailboxes that were listed are subscribed, as a
+// command behind the list. Should it be refused, none is known to be.
+func (l *listing) subscriptions(opts *ListOptions) *command {
+	cmd := l.command("LSUB", &imapwire.ListOptions{}, opts)
+	cmd.data = exactly("LSUB", func(imapwire.Response) error {
+		data, err := l.c.dec.List()
+		if err != nil {
+			return err
+		}
+		// RFC 3501 section 6.3.9: \Noselect is one above others that are.
+		i, ok := l.byName[data.RawName]
+		if ok && !slices.Contains(data.Attrs, imap.MailboxAttrNoSelect) {
+			l.found[i].Attrs = append(l.found[i].Attrs, imap.MailboxAttrSubscribed)
+		}
+		return nil
+	})
+	return cmd
+}
+
 func (l *listing) read(r imapwire.Response) (claimed bool, err error) {
 	switch strings.ToUpper(r.Name) {
 	case "LIST", "LSUB", "XLIST":
@@ -207,14 +235,14 @@ func (l *listing) mailbox(verb string) error {
 	if i, ok := l.byName[data.RawName]; ok {
 		// Servers repeat a mailbox to add what they learned of it.
 		status := l.found[i].Status
-		l.found[i] = ListData{ListData: *data, Status: status}
+		l.found[i] = ListData{ListData: *data, Status: status, utf8: l.c.dec.UTF8}
 		return nil
 	}
 	if len(l.found) >= maxMailboxes {
 		return &callbackError{&ProtocolError{Command: "LIST", Err: errTooMany}}
 	}
 	l.byName[data.RawName] = len(l.found)
-	l.found = append(l.found, ListData{ListData: *data})
+	l.found = append(l.found, ListData{ListData: *data, utf8: l.c.dec.UTF8})
 	return nil
 }
 

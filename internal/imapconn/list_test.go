@@ -60,6 +60,22 @@ func TestList(t *testing.T) {
 					t.Errorf("%+v", list)
 				}
 			}},
+		{name: "subscriptions by LSUB", opts: &ListOptions{ListOptions: imap.ListOptions{ReturnSubscribed: true}}, script: `
+			C: $1 LIST "" "*"
+			C: $2 LSUB "" "*"
+			S: * LIST () "/" a
+			S: * LIST () "/" b
+			S: * LIST () "/" c
+			S: $1 OK done
+			S: * LSUB () "/" b
+			S: * LSUB (\Noselect) "/" c
+			S: * LSUB () "/" gone
+			S: $2 OK done`,
+			check: func(t *testing.T, list []ListData) {
+				if len(list) != 3 || len(list[0].Attrs) != 0 || len(list[1].Attrs) != 1 || list[1].Attrs[0] != imap.MailboxAttrSubscribed || len(list[2].Attrs) != 0 {
+					t.Errorf("%+v", list)
+				}
+			}},
 		{name: "a broken line does not lose the list", script: `
 			C: $x LIST "" "*"
 			S: * LIST (((( "/" broken
@@ -67,7 +83,7 @@ func TestList(t *testing.T) {
 			S: * LIST () "/" "%*"
 			S: $x OK done`,
 			check: func(t *testing.T, list []ListData) {
-				if len(list) != 2 || list[0].RawName != "&Jjo!" || list[1].Mailbox != "%*" {
+				if len(list) != 2 || list[0].RawName != "&Jjo!" || list[0].Name() != RawName("&Jjo!") || list[1].Name() != "%*" {
 					t.Errorf("%+v", list)
 				}
 			}},
