@@ -140,6 +140,16 @@ func (c *Connector) Do(ctx context.Context, id, mailbox string, opts *imapconn.D
 	})
 }
 
+// Reselect makes the account's request connections find out anew which mailbox a
+// name stands for, as [imapconn.Pool.Reselect] does.
+func (c *Connector) Reselect(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if pool := c.pools[id]; pool != nil {
+		pool.Reselect()
+	}
+}
+
 // pool gives the account's pool for its present settings.
 func (c *Connector) pool(ctx context.Context, id string) (*accountPool, error) {
 	a, err := c.config.Registry.Get(ctx, id)

@@ -54,6 +54,7 @@ type Pool struct {
 	mu      sync.Mutex
 	idle    []*pooled // the last one was used last
 	inUse   map[*pooled]struct{}
+	names   uint64 // counts the calls of Reselect
 	closed  bool
 	drained chan struct{} // closed when the pool is closed and nothing in use
 	janitor *time.Timer   // nil while nothing is idle
@@ -64,6 +65,8 @@ type pooled struct {
 	*Conn
 	release func() // gives the host's slot back
 	used    time.Time
+	// names is the pool's when the mailbox was selected, see Reselect.
+	names uint64
 }
 
 // NewPool returns a pool. It opens no connection yet.
@@ -144,7 +147,7 @@ func (p *Pool) try(ctx context.Context, mailbox string, opts *DoOptions, fn func
 	}
 	defer p.put(conn)
 	answered := conn.answered
-	if err = conn.enter(ctx, mailbox, opts); err == nil {
+	if err = p.enter(ctx, conn, mailbox, opts); err == nil {
 		err = fn(conn.Conn)
 	}
 	again = err != nil && reused && !opts.Once && ctx.Err() == nil &&
@@ -164,17 +167,32 @@ func diedAtRest(err error) bool {
 }
 
 // enter selects the mailbox unless it is.
-func (conn *pooled) enter(ctx context.Context, mailbox string, opts *DoOptions) error {
-	if mailbox == "" || conn.suits(mailbox, opts) {
+func (p *Pool) enter(ctx context.Context, conn *pooled, mailbox string, opts *DoOptions) error {
+	p.mu.Lock()
+	names := p.names
+	p.mu.Unlock()
+	if mailbox == "" || conn.suits(mailbox, names, opts) {
 		return nil
 	}
+	// Before the SELECT: what is renamed during it may be the one or the other.
+	conn.names = names
 	_, err := conn.Select(ctx, mailbox, &SelectOptions{ReadOnly: opts.ReadOnly})
 	return err
 }
 
-func (conn *pooled) suits(mailbox string, opts *DoOptions) bool {
+func (conn *pooled) suits(mailbox string, names uint64, opts *DoOptions) bool {
 	m := conn.mailbox
-	return m != nil && sameMailbox(m.name, mailbox) && (opts.ReadOnly || !m.examined)
+	return m != nil && conn.names == names && sameMailbox(m.name, mailbox) && (opts.ReadOnly || !m.examined)
+}
+
+// Reselect makes all connections select their mailbox again before they are used
+// for it. It is for when mailboxes were renamed or deleted: a connection that has
+// one selected keeps it, whatever it is called now, while another one may have got
+// its name.
+func (p *Pool) Reselect() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.names++
 }
 
 // take returns a connection: one at rest that is alive, or a new one.
@@ -213,7 +231,7 @@ func (p *Pool) takeIdle(mailbox string, opts *DoOptions) (*pooled, error) {
 	if len(p.idle) == 0 {
 		return nil, nil
 	}
-	i := slices.IndexFunc(p.idle, func(c *pooled) bool { return mailbox != "" && c.suits(mailbox, opts) })
+	i := slices.IndexFunc(p.idle, func(c *pooled) bool { return mailbox != "" && c.suits(mailbox, p.names, opts) })
 	if i < 0 {
 		i = slices.IndexFunc(p.idle, func(c *pooled) bool { return c.mailbox == nil })
 	}

@@ -150,6 +150,31 @@ func TestPoolAffinity(t *testing.T) {
 	}
 }
 
+// TestPoolReselect: a mailbox that was renamed stays selected, and another one may
+// have its name by now.
+func TestPoolReselect(t *testing.T) {
+	t.Parallel()
+	h := newHonest(t)
+	p := h.pool(t, nil)
+	ctx := testContext(t)
+	err := p.Do(ctx, "a", nil, func(*Conn) error {
+		p.Reselect() // while the connection is in use
+		return p.Do(ctx, "a", nil, noop(t))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Reselect()
+	for range 2 {
+		if err := p.Do(ctx, "a", nil, noop(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := h.count(`SELECT "a"`); n != 3 {
+		t.Errorf("%d SELECTs, want 3", n)
+	}
+}
+
 func TestPoolReadOnly(t *testing.T) {
 	t.Parallel()
 	h := newHonest(t)
