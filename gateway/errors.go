@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -16,6 +17,7 @@ import (
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/query"
+	"github.com/postern-mail/postern/internal/requestid"
 )
 
 // classify turns any error into what a client sees. It is the one place where
@@ -99,7 +101,14 @@ func classifyEvents(err error) *failure {
 // classifyFolders: an id that cannot have been given out names nothing.
 func classifyFolders(err error) *failure {
 	var id *folder.IDError
+	var path *folder.PathError
 	switch {
+	case errors.As(err, &path):
+		field := "folder.path"
+		if path.Segment >= 0 {
+			field += fmt.Sprintf("[%d]", path.Segment)
+		}
+		return refuseField(field, reasonArgumentInvalid, "No folder can have this path: %s.", path.Problem)
 	case errors.As(err, &id) && id.Kind == "message":
 		return refuse(codes.NotFound, reasonMessageGone, "There is no message %q.", said(id.Value))
 	case errors.As(err, &id):
@@ -136,9 +145,9 @@ func classifyAccounts(err error) *failure {
 	case errors.Is(err, account.ErrEtagMismatch):
 		return refuse(codes.Aborted, reasonEtagMismatch,
 			"Somebody else has changed the account meanwhile: get it again, and repeat the change with its new etag.").because(err)
-	case errors.Is(err, account.ErrRequestIDReused):
+	case errors.Is(err, account.ErrRequestIDReused), errors.Is(err, requestid.ErrReused):
 		return refuseField("request_id", reasonRequestIDReused,
-			"This request id was used for another request, or for an account that is gone: use a fresh one for each new request.")
+			"This request id was used for another request, or for something that is gone: use a fresh one for each new request.")
 	}
 	return nil
 }

@@ -111,6 +111,8 @@ func classifyRefusal(err error, code imap.ResponseCode, text string) *failure {
 		return refuse(codes.NotFound, reasonFolderNotFound, "The folder is not there: %s", said(text)).because(err)
 	case imap.ResponseCodeAlreadyExists:
 		return refuse(codes.AlreadyExists, reasonFolderExists, "The folder is there already: %s", said(text)).because(err)
+	case imap.ResponseCodeHasChildren:
+		return notEmpty("There are folders below this one: delete them first, or delete it with force. The mail server said: %s", said(text)).because(err)
 	case imap.ResponseCodePrivacyRequired:
 		return refuse(codes.FailedPrecondition, reasonIMAPTLSFailed,
 			"The mail server insists on TLS: set tls_mode. It said: %s", said(text)).because(err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
+	"google.golang.org/grpc/codes"
 
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
@@ -21,6 +22,7 @@ type folderLister struct {
 // listedFolder is a folder as the server has it now.
 type listedFolder struct {
 	folder.Folder
+	raw        string // the name as the server wrote it
 	role       folder.Role
 	source     folder.RoleSource
 	selectable bool
@@ -43,14 +45,10 @@ func (l folderLister) list(ctx context.Context, accountID string, status *imapco
 	var found []imapconn.ListData
 	var list folderList
 	err := l.mailboxes.Do(ctx, accountID, "", nil, func(c *imapconn.Conn) error {
-		opts := &imapconn.ListOptions{Status: status}
-		opts.ReturnSpecialUse, opts.ReturnSubscribed = true, true
 		list.gmail = c.Has(capGmail)
 		var err error
-		if found, err = c.List(ctx, opts); err != nil || status == nil {
-			return err
-		}
-		return fillStatus(ctx, c, found, status)
+		found, err = readList(ctx, c, status)
+		return err
 	})
 	if err != nil {
 		return folderList{}, err
@@ -59,32 +57,37 @@ func (l folderLister) list(ctx context.Context, accountID string, status *imapco
 	return list, err
 }
 
-// fillStatus asks for the state of the folders of which the list did not tell
-// it. What cannot be opened has none.
-func fillStatus(ctx context.Context, c *imapconn.Conn, found []imapconn.ListData, status *imapconn.StatusOptions) error {
-	var missing []*imapconn.ListData
-	var names []string
-	for i := range found {
-		if found[i].Status == nil && selectable(found[i].Attrs) {
-			missing = append(missing, &found[i])
-			names = append(names, found[i].Name())
+// listOn is list on a connection that is lent already, without the folders'
+// state.
+func (l folderLister) listOn(ctx context.Context, c *imapconn.Conn, accountID string) (folderList, error) {
+	list := folderList{gmail: c.Has(capGmail)}
+	found, err := readList(ctx, c, nil)
+	if err == nil {
+		list.folders, err = l.identify(ctx, accountID, found)
+	}
+	return list, err
+}
+
+func readList(ctx context.Context, c *imapconn.Conn, status *imapconn.StatusOptions) ([]imapconn.ListData, error) {
+	opts := &imapconn.ListOptions{Status: status, Prefixes: true}
+	opts.ReturnSpecialUse, opts.ReturnSubscribed = true, true
+	if status == nil {
+		return c.List(ctx, opts)
+	}
+	if !c.Has(imap.CapListStatus) {
+		// The state of the open mailbox cannot be asked for.
+		if err := c.Unselect(ctx); err != nil {
+			return nil, err
 		}
 	}
-	results, err := c.StatusAll(ctx, names, status)
-	if err != nil {
-		return err
-	}
-	for i := range results {
-		missing[i].Status = results[i].Data // nil where it was refused
-	}
-	return nil
+	return c.ListStatus(ctx, opts)
 }
 
 // identify gives folders their keys and roles, and puts them in order.
 func (l folderLister) identify(ctx context.Context, accountID string, found []imapconn.ListData) ([]listedFolder, error) {
 	seen := make([]folder.Seen, len(found))
 	for i := range found {
-		seen[i] = folder.Seen{Name: found[i].Name(), Delimiter: found[i].Delim}
+		seen[i] = folder.Seen{Name: found[i].Name(), Delimiter: found[i].Delim, Prefix: found[i].Prefix}
 	}
 	keys, err := l.folders.Resolve(ctx, accountID, seen)
 	if err != nil {
@@ -99,15 +102,54 @@ func (l folderLister) identify(ctx context.Context, accountID string, found []im
 	for i := range found {
 		out[i] = listedFolder{
 			Folder:     keys[i],
+			raw:        found[i].RawName,
 			role:       roles[i].Role,
 			source:     roles[i].Source,
-			selectable: selectable(found[i].Attrs),
+			selectable: found[i].Selectable(),
 			subscribed: slices.Contains(found[i].Attrs, imap.MailboxAttrSubscribed),
 			status:     found[i].Status,
 		}
 	}
 	slices.SortFunc(out, func(a, b listedFolder) int { return compareFolders(a.Name, b.Name) })
 	return out, nil
+}
+
+// byKey finds a folder; it fails with FOLDER_NOT_FOUND.
+func (l folderList) byKey(key folder.Key) (*listedFolder, error) {
+	if i := slices.IndexFunc(l.folders, func(f listedFolder) bool { return f.Key == key }); i >= 0 {
+		return &l.folders[i], nil
+	}
+	return nil, refuse(codes.NotFound, reasonFolderNotFound, "There is no such folder, or it is gone: list the folders to see what there is.")
+}
+
+// byName finds the folder of that name on the server, or nil.
+func (l folderList) byName(name string) *listedFolder {
+	if i := slices.IndexFunc(l.folders, func(f listedFolder) bool { return f.Name == name }); i >= 0 {
+		return &l.folders[i]
+	}
+	return nil
+}
+
+// at finds the folder at a path, or nil.
+func (l folderList) at(path []string) *listedFolder {
+	if i := slices.IndexFunc(l.folders, func(f listedFolder) bool { return slices.Equal(f.Path(), path) }); i >= 0 {
+		return &l.folders[i]
+	}
+	return nil
+}
+
+// below gives all folders below one, those farther down first.
+func (l folderList) below(f *listedFolder) []listedFolder {
+	var inside []listedFolder
+	for _, other := range l.folders {
+		// By what the server wrote: a name that cannot be decoded may be below one
+		// that can.
+		if f.Delimiter != 0 && strings.HasPrefix(other.raw, f.raw+string(f.Delimiter)) {
+			inside = append(inside, other)
+		}
+	}
+	slices.SortStableFunc(inside, func(a, b listedFolder) int { return cmp.Compare(len(b.Path()), len(a.Path())) })
+	return inside
 }
 
 // compareFolders puts INBOX first, and the rest in the order of their names
@@ -124,13 +166,6 @@ func compareFolders(a, b string) int {
 		cmp.Compare(strings.ToLower(a), strings.ToLower(b)),
 		cmp.Compare(a, b),
 	)
-}
-
-func selectable(attrs []imap.MailboxAttr) bool {
-	// RFC 9051 section 7.3.1: \NonExistent implies \NoSelect.
-	return !slices.ContainsFunc(attrs, func(a imap.MailboxAttr) bool {
-		return strings.EqualFold(string(a), string(imap.MailboxAttrNoSelect)) || strings.EqualFold(string(a), string(imap.MailboxAttrNonExistent))
-	})
 }
 
 // everything chooses the folders of a list over all of them. Junk and trash

@@ -2,18 +2,21 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
-	"google.golang.org/grpc/codes"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/requestid"
 )
 
 // folderService implements FolderService.
@@ -22,6 +25,9 @@ type folderService struct {
 	accounts accountReader
 	lister   folderLister
 	pager    pager
+	changes  folderChanges
+	requests *requestid.Store
+	watch    Watch
 }
 
 var folderFields = (&posternv1.Folder{}).ProtoReflect().Descriptor()
@@ -64,7 +70,7 @@ func (s *folderService) ListFolders(ctx context.Context, req *posternv1.ListFold
 	resp := &posternv1.ListFoldersResponse{}
 	size := pageSize(req.GetPageSize())
 	for _, f := range folders[:min(size, len(folders))] {
-		out := folderProto(a, &f)
+		out := s.proto(a, &f)
 		keep(out, paths)
 		resp.Folders = append(resp.Folders, out)
 	}
@@ -80,47 +86,59 @@ func (s *folderService) GetFolder(ctx context.Context, req *posternv1.GetFolderR
 	if err != nil {
 		return nil, err
 	}
-	parent, id, _ := strings.Cut(req.GetName(), "/folders/")
-	a, err := s.accounts.Get(ctx, accountID(parent))
-	if err != nil {
-		return nil, err
-	}
-	key, err := folder.ParseKey(id)
+	a, key, err := s.resolve(ctx, req.GetName())
 	if err != nil {
 		return nil, err
 	}
 	// All are listed, because the role of one depends on the others; only this
 	// one's state is asked for.
-	all, err := s.lister.list(ctx, a.ID, nil)
+	var f *listedFolder
+	err = s.lister.mailboxes.Do(ctx, a.ID, "", nil, func(c *imapconn.Conn) error {
+		all, err := s.lister.listOn(ctx, c, a.ID)
+		if err != nil {
+			return err
+		}
+		if f, err = all.byKey(key); err != nil {
+			return err
+		}
+		return readStatus(ctx, c, f)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("get folder: %w", err)
 	}
-	folders := all.folders
-	i := slices.IndexFunc(folders, func(f listedFolder) bool { return f.Key == key })
-	if i < 0 {
-		return nil, refuse(codes.NotFound, reasonFolderNotFound, "There is no such folder, or it is gone: list the folders to see what there is.")
-	}
-	f := &folders[i]
-	if f.selectable {
-		if f.status, err = s.lister.status(ctx, a.ID, f.Name); err != nil {
-			return nil, fmt.Errorf("get folder: %w", err)
-		}
-	}
-	out := folderProto(a, f)
+	out := s.proto(a, f)
 	keep(out, paths)
 	return out, nil
 }
 
-// status asks for the state of one folder.
-func (l folderLister) status(ctx context.Context, accountID, name string) (status *imapconn.StatusData, err error) {
-	err = l.mailboxes.Do(ctx, accountID, "", nil, func(c *imapconn.Conn) error {
-		status, err = c.Status(ctx, name, folderState)
-		return err
-	})
-	return status, err
+// resolve reads the name of a folder.
+func (s *folderService) resolve(ctx context.Context, name string) (*account.Account, folder.Key, error) {
+	parent, id, _ := strings.Cut(name, "/folders/")
+	a, err := s.accounts.Get(ctx, accountID(parent))
+	if err != nil {
+		return nil, folder.Key{}, err
+	}
+	key, err := folder.ParseKey(id)
+	return a, key, err
 }
 
-func folderProto(a *account.Account, f *listedFolder) *posternv1.Folder {
+// readStatus asks for the state of one folder, unless it can have none.
+func readStatus(ctx context.Context, c *imapconn.Conn, f *listedFolder) (err error) {
+	if !f.selectable {
+		return nil
+	}
+	if strings.EqualFold(c.Selected(), f.Name) {
+		// RFC 9051 section 6.3.11: not of the open one.
+		if err := c.Unselect(ctx); err != nil {
+			return err
+		}
+	}
+	f.status, err = c.Status(ctx, f.Name, folderState)
+	return err
+}
+
+// proto is a folder as the API shows it.
+func (s *folderService) proto(a *account.Account, f *listedFolder) *posternv1.Folder {
 	out := &posternv1.Folder{
 		Name:       event.FolderName(a.ID, f.Key),
 		Path:       f.Path(),
@@ -128,9 +146,13 @@ func folderProto(a *account.Account, f *listedFolder) *posternv1.Folder {
 		RoleSource: posternv1.Folder_RoleSource(posternv1.Folder_RoleSource_value[string(f.source)]),
 		Selectable: f.selectable,
 		Subscribed: f.subscribed,
+		Etag:       f.etag(),
 	}
 	if f.selectable {
 		out.WatchMode = watchMode(a, f)
+	}
+	if s.watch != nil && out.WatchMode != posternv1.Folder_WATCH_MODE_UNSPECIFIED {
+		out.LastSyncTime = timeProto(s.watch.Synced(a.ID, f.Key))
 	}
 	if st := f.status; st != nil {
 		out.UidValidity, out.UidNext, out.HighestModseq = st.UIDValidity, uint32(st.UIDNext), st.HighestModSeq
@@ -142,6 +164,12 @@ func folderProto(a *account.Account, f *listedFolder) *posternv1.Folder {
 		}
 	}
 	return out
+}
+
+// etag stands for what can be changed of a folder.
+func (f *listedFolder) etag() string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{f.Name, string(f.role), string(f.source), strconv.FormatBool(f.subscribed)}, "\x00")))
+	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
 // watchMode says how the owner of the account notices changes in a folder, by
@@ -157,7 +185,7 @@ func watchMode(a *account.Account, f *listedFolder) posternv1.Folder_WatchMode {
 	switch {
 	case a.Paused:
 		return posternv1.Folder_WATCH_MODE_UNSPECIFIED
-	case strings.EqualFold(f.Name, "INBOX") && slices.Contains(a.Status.Capabilities, string(imap.CapIdle)):
+	case f.IsInbox() && slices.Contains(a.Status.Capabilities, string(imap.CapIdle)):
 		return posternv1.Folder_IDLE
 	}
 	return posternv1.Folder_POLL

@@ -25,6 +25,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -45,6 +46,10 @@ type Config struct {
 	Connector Connector
 	Folders   *folder.Registry
 	Events    *eventlog.Log
+	// Requests remembers request ids.
+	Requests *requestid.Store
+	// Watch, where it is given, is who watches the mailboxes on this node.
+	Watch Watch
 	// Box seals page tokens. Nodes that share it take each other's tokens.
 	Box *secret.Box
 	// Ready, where it is given, is asked by GET /readyz whether what the
@@ -96,8 +101,8 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.HTTP == nil || cfg.GRPC == nil || cfg.Auth == nil {
 		return nil, errors.New("gateway needs two listeners and an authenticator")
 	}
-	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil || cfg.Box == nil {
-		return nil, errors.New("gateway needs accounts, their connections and folders, the event log and a box")
+	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil || cfg.Requests == nil || cfg.Box == nil {
+		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, request ids and a box")
 	}
 	validator, err := protovalidate.New()
 	if err != nil {

@@ -33,6 +33,7 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -127,8 +128,13 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 		return nil, nil, err
 	}
 	undo = append(undo, h.events.Close)
+	requests, err := requestid.Open(ctx, js, 1, box)
+	if err != nil {
+		return nil, nil, err
+	}
 	cfg := gateway.Config{
-		Accounts: h.accounts, Connector: connector, Folders: folder.NewRegistry(bucket), Events: h.events, Box: box,
+		Accounts: h.accounts, Connector: connector, Folders: folder.NewRegistry(bucket), Events: h.events,
+		Requests: requests, Box: box,
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	cfg.TLS = o.tls

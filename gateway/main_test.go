@@ -84,6 +84,16 @@ func (h *house) demo(t testing.TB) string {
 	return h.register(t, shared.sandbox.Host(), shared.sandbox.Port(), sandbox.Username, sandbox.Password)
 }
 
+// demoUser is an account over an empty mailbox of the sandbox.
+func (h *house) demoUser(t testing.TB) string {
+	t.Helper()
+	user := freshID() + "@example.org"
+	if err := shared.sandbox.AddUser(user, "secret"); err != nil {
+		t.Fatal(err)
+	}
+	return h.register(t, shared.sandbox.Host(), shared.sandbox.Port(), user, "secret")
+}
+
 // dovecot is an account over an empty mailbox of a real Dovecot.
 func (h *house) dovecot(t testing.TB) (name, username string, server *dovecottest.Server) {
 	t.Helper()

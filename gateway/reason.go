@@ -36,6 +36,8 @@ const (
 	reasonAccountExists      reason = "ACCOUNT_EXISTS"
 	reasonFolderNotFound     reason = "FOLDER_NOT_FOUND"
 	reasonFolderExists       reason = "FOLDER_EXISTS"
+	reasonFolderNotEmpty     reason = "FOLDER_NOT_EMPTY"
+	reasonFolderIsInbox      reason = "FOLDER_IS_INBOX"
 	reasonMessageGone        reason = "MESSAGE_GONE"
 	reasonUIDValidityChanged reason = "UIDVALIDITY_CHANGED"
 	reasonAttachmentNotFound reason = "ATTACHMENT_NOT_FOUND"

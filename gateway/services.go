@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"time"
+
 	"google.golang.org/grpc"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+	"github.com/postern-mail/postern/internal/folder"
 )
 
 // Connector lends the IMAP connections of accounts, and tries their settings.
@@ -11,6 +14,18 @@ import (
 type Connector interface {
 	mailboxes
 	verifier
+	// Reselect makes connections find out anew which mailbox a name stands for.
+	Reselect(accountID string)
+}
+
+// Watch is who watches the mailboxes on this node, or some of them.
+// [github.com/postern-mail/postern/idle.Supervisor] is one.
+type Watch interface {
+	// Look has an account's folders compared with the server now.
+	Look(accountID string)
+	// Synced is when a folder was last compared with the server, zero when that
+	// is not known here.
+	Synced(accountID string, key folder.Key) time.Time
 }
 
 // build makes the services out of what the configuration has.
@@ -19,7 +34,10 @@ func (g *Gateway) build() {
 	pages := func(kind string) pager { return pager{box: cfg.Box, kind: kind} }
 	lister := folderLister{mailboxes: cfg.Connector, folders: cfg.Folders}
 	g.accounts = &accountService{registry: cfg.Accounts, verifier: cfg.Connector, pager: pages("accounts")}
-	g.folders = &folderService{accounts: cfg.Accounts, lister: lister, pager: pages("folders")}
+	g.folders = &folderService{
+		accounts: cfg.Accounts, lister: lister, pager: pages("folders"), requests: cfg.Requests, watch: cfg.Watch,
+		changes: folderChanges{lister: lister, registry: cfg.Folders, reselect: cfg.Connector.Reselect, watch: cfg.Watch},
+	}
 	g.messages = &messageService{
 		accounts: cfg.Accounts, mailboxes: cfg.Connector, folders: cfg.Folders, lister: lister, pager: pages("messages"),
 	}

@@ -259,6 +259,7 @@ func (o *owner) tellRenamed(ctx context.Context, resolved []folder.Folder) error
 		}
 		previous := f.Path()
 		f.Folder = r
+		o.config.Connector.Reselect(o.id())
 		err := o.tellOf(ctx, f, &event.FolderRenamed{FolderRef: event.FolderAt(o.id(), f.Key, f.Path()), PreviousPath: previous})
 		if err != nil {
 			return err
@@ -310,6 +311,7 @@ func (o *owner) dropFolders(ctx context.Context, resolved []folder.Folder) error
 		if there[key] {
 			continue
 		}
+		o.config.Connector.Reselect(o.id())
 		if err := o.tellOf(ctx, f, &event.FolderDeleted{FolderRef: event.FolderAt(o.id(), key, pathOf(f))}); err != nil {
 			return err
 		}

@@ -21,6 +21,9 @@ type Connector interface {
 	Dial(ctx context.Context, a *account.Account) (*imapconn.Conn, error)
 	// Do runs fn on one of the account's request connections.
 	Do(ctx context.Context, id, mailbox string, opts *imapconn.DoOptions, fn func(*imapconn.Conn) error) error
+	// Reselect makes the account's request connections find out anew which
+	// mailbox a name stands for.
+	Reselect(id string)
 }
 
 // Config is what a Supervisor works with.

@@ -26,6 +26,7 @@ import (
 	"github.com/postern-mail/postern/internal/lease"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/netguard"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -193,7 +194,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 		_, err := events.Head(ctx)
 		return err
 	}
-	if n.gateway, err = gateway.New(api); err != nil {
+	if api.Requests, err = requestid.Open(ctx, js, cfg.EventsReplicas, api.Box); err != nil {
 		return err
 	}
 	host, err := os.Hostname()
@@ -213,7 +214,9 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 		Accounts: accounts, Connector: connector, Log: events, Folders: folders,
 		Checkpoints: folder.NewCheckpoints(bucket), Node: host, PollInterval: cfg.PollInterval, LinkTimeout: cfg.LinkTimeout, Logger: n.log,
 	})
-	return nil
+	api.Watch = n.supervisor
+	n.gateway, err = gateway.New(api)
+	return err
 }
 
 // run serves the API and watches the mailboxes until ctx ends or one of the two

@@ -76,11 +76,6 @@ func (f Folder) Told() Folder {
 // on case (RFC 9051 section 5.1).
 func (f Folder) IsInbox() bool { return strings.EqualFold(f.Name, "INBOX") }
 
-// Contains reports whether other is below f.
-func (f Folder) Contains(other Folder) bool {
-	return f.Delimiter != 0 && strings.HasPrefix(other.Name, f.Name+string(f.Delimiter))
-}
-
 // Seen is a folder as a server lists it.
 type Seen struct {
 	Name      string

@@ -30,5 +30,7 @@
 // What remains: it writes system flags in lower case, which is legal since
 // flags are case-insensitive (RFC 9051 section 2.3.2), and it holds a mailbox's
 // lock while it writes a FETCH response, so that a client which does not read
-// what it asked for holds up everyone else in that mailbox.
+// what it asked for holds up everyone else in that mailbox. Where a client has
+// enabled UTF8=ACCEPT it still escapes ampersands in the names of folders, as
+// modified UTF-7 does, and refuses one that is not.
 package sandbox

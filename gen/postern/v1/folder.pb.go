@@ -7,9 +7,11 @@
 package posternv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -44,6 +46,9 @@ const (
 	Folder_ALL Folder_Role = 7
 	// All mail that is flagged.
 	Folder_FLAGGED Folder_Role = 8
+	// Nothing in particular, because somebody said so: neither the server nor the
+	// name is asked.
+	Folder_NONE Folder_Role = 9
 )
 
 // Enum value maps for Folder_Role.
@@ -58,6 +63,7 @@ var (
 		6: "ARCHIVE",
 		7: "ALL",
 		8: "FLAGGED",
+		9: "NONE",
 	}
 	Folder_Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
@@ -69,6 +75,7 @@ var (
 		"ARCHIVE":          6,
 		"ALL":              7,
 		"FLAGGED":          8,
+		"NONE":             9,
 	}
 )
 
@@ -220,10 +227,14 @@ type Folder struct {
 	// The resource name, `accounts/{account}/folders/{folder}`. The id is not the
 	// path: it outlives a change of the folder's name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Where the folder is, from the top down: `["Projects","2026"]`. Decoded;
-	// INBOX is always `["INBOX"]`.
+	// Where the folder is, from the top down: `["Projects","2026"]`. Decoded, and
+	// without what is the server's own: its hierarchy delimiter, and the prefix of a
+	// namespace such as `INBOX.`. INBOX is always `["INBOX"]`. A new path moves the
+	// folder, with all that are below it.
 	Path []string `protobuf:"bytes,2,rep,name=path,proto3" json:"path,omitempty"`
-	// What the folder is for.
+	// What the folder is for. Setting it overrides what the server and the name
+	// say, and takes the role from the folder that had it; `ROLE_UNSPECIFIED` takes
+	// that back. A role belongs to one folder at most, and INBOX to INBOX.
 	Role Folder_Role `protobuf:"varint,3,opt,name=role,proto3,enum=postern.v1.Folder_Role" json:"role,omitempty"`
 	// How the role is known.
 	RoleSource Folder_RoleSource `protobuf:"varint,4,opt,name=role_source,json=roleSource,proto3,enum=postern.v1.Folder_RoleSource" json:"role_source,omitempty"`
@@ -245,7 +256,15 @@ type Folder struct {
 	// decide what to show.
 	Subscribed bool `protobuf:"varint,11,opt,name=subscribed,proto3" json:"subscribed,omitempty"`
 	// How changes in it are noticed.
-	WatchMode     Folder_WatchMode `protobuf:"varint,12,opt,name=watch_mode,json=watchMode,proto3,enum=postern.v1.Folder_WatchMode" json:"watch_mode,omitempty"`
+	WatchMode Folder_WatchMode `protobuf:"varint,12,opt,name=watch_mode,json=watchMode,proto3,enum=postern.v1.Folder_WatchMode" json:"watch_mode,omitempty"`
+	// When the folder was last compared with what the event log knows, and all that
+	// had changed in it was announced. Absent where that has not happened since the
+	// start, or is the business of another node.
+	LastSyncTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=last_sync_time,json=lastSyncTime,proto3" json:"last_sync_time,omitempty"`
+	// Stands for what can be changed of the folder: path, role and subscription.
+	// Sent back with an update, it makes the update fail with `ETAG_MISMATCH` where
+	// somebody else was faster. Messages that come and go leave it alone.
+	Etag          string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -364,16 +383,30 @@ func (x *Folder) GetWatchMode() Folder_WatchMode {
 	return Folder_WATCH_MODE_UNSPECIFIED
 }
 
+func (x *Folder) GetLastSyncTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSyncTime
+	}
+	return nil
+}
+
+func (x *Folder) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 var File_postern_v1_folder_proto protoreflect.FileDescriptor
 
 const file_postern_v1_folder_proto_rawDesc = "" +
 	"\n" +
 	"\x17postern/v1/folder.proto\x12\n" +
-	"postern.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xd9\x06\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\a\n" +
 	"\x06Folder\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\x18\n" +
-	"\x04path\x18\x02 \x03(\tB\x04\xe2A\x01\x03R\x04path\x121\n" +
-	"\x04role\x18\x03 \x01(\x0e2\x17.postern.v1.Folder.RoleB\x04\xe2A\x01\x03R\x04role\x12D\n" +
+	"\x04path\x18\x02 \x03(\tB\x04\xe2A\x01\x02R\x04path\x129\n" +
+	"\x04role\x18\x03 \x01(\x0e2\x17.postern.v1.Folder.RoleB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x12D\n" +
 	"\vrole_source\x18\x04 \x01(\x0e2\x1d.postern.v1.Folder.RoleSourceB\x04\xe2A\x01\x03R\n" +
 	"roleSource\x12\x1a\n" +
 	"\x05total\x18\x05 \x01(\rB\x04\xe2A\x01\x03R\x05total\x12\x1c\n" +
@@ -386,10 +419,12 @@ const file_postern_v1_folder_proto_rawDesc = "" +
 	" \x01(\bB\x04\xe2A\x01\x03R\n" +
 	"selectable\x12$\n" +
 	"\n" +
-	"subscribed\x18\v \x01(\bB\x04\xe2A\x01\x03R\n" +
+	"subscribed\x18\v \x01(\bB\x04\xe2A\x01\x01R\n" +
 	"subscribed\x12A\n" +
 	"\n" +
-	"watch_mode\x18\f \x01(\x0e2\x1c.postern.v1.Folder.WatchModeB\x04\xe2A\x01\x03R\twatchMode\"u\n" +
+	"watch_mode\x18\f \x01(\x0e2\x1c.postern.v1.Folder.WatchModeB\x04\xe2A\x01\x03R\twatchMode\x12F\n" +
+	"\x0elast_sync_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\flastSyncTime\x12 \n" +
+	"\x04etag\x18\x0e \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag\"\x7f\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05INBOX\x10\x01\x12\b\n" +
@@ -400,7 +435,8 @@ const file_postern_v1_folder_proto_rawDesc = "" +
 	"\x04JUNK\x10\x05\x12\v\n" +
 	"\aARCHIVE\x10\x06\x12\a\n" +
 	"\x03ALL\x10\a\x12\v\n" +
-	"\aFLAGGED\x10\b\"W\n" +
+	"\aFLAGGED\x10\b\x12\b\n" +
+	"\x04NONE\x10\t\"W\n" +
 	"\n" +
 	"RoleSource\x12\x1b\n" +
 	"\x17ROLE_SOURCE_UNSPECIFIED\x10\x00\x12\x0f\n" +
@@ -430,20 +466,22 @@ func file_postern_v1_folder_proto_rawDescGZIP() []byte {
 var file_postern_v1_folder_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_postern_v1_folder_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_postern_v1_folder_proto_goTypes = []any{
-	(Folder_Role)(0),       // 0: postern.v1.Folder.Role
-	(Folder_RoleSource)(0), // 1: postern.v1.Folder.RoleSource
-	(Folder_WatchMode)(0),  // 2: postern.v1.Folder.WatchMode
-	(*Folder)(nil),         // 3: postern.v1.Folder
+	(Folder_Role)(0),              // 0: postern.v1.Folder.Role
+	(Folder_RoleSource)(0),        // 1: postern.v1.Folder.RoleSource
+	(Folder_WatchMode)(0),         // 2: postern.v1.Folder.WatchMode
+	(*Folder)(nil),                // 3: postern.v1.Folder
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
 }
 var file_postern_v1_folder_proto_depIdxs = []int32{
 	0, // 0: postern.v1.Folder.role:type_name -> postern.v1.Folder.Role
 	1, // 1: postern.v1.Folder.role_source:type_name -> postern.v1.Folder.RoleSource
 	2, // 2: postern.v1.Folder.watch_mode:type_name -> postern.v1.Folder.WatchMode
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 3: postern.v1.Folder.last_sync_time:type_name -> google.protobuf.Timestamp
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_folder_proto_init() }

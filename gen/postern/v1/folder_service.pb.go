@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	reflect "reflect"
 	sync "sync"
@@ -208,12 +209,337 @@ func (x *GetFolderRequest) GetReadMask() *fieldmaskpb.FieldMask {
 	return nil
 }
 
+// Asks for a new folder.
+type CreateFolderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's name.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The folder: its `path`, and perhaps its `role`.
+	Folder *Folder `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`
+	// Makes the call safe to repeat: the same id with the same content gives the
+	// folder of the first call again for 24 hours. In REST the `Idempotency-Key`
+	// header does the same.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateFolderRequest) Reset() {
+	*x = CreateFolderRequest{}
+	mi := &file_postern_v1_folder_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateFolderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateFolderRequest) ProtoMessage() {}
+
+func (x *CreateFolderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_folder_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateFolderRequest.ProtoReflect.Descriptor instead.
+func (*CreateFolderRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_folder_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CreateFolderRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *CreateFolderRequest) GetFolder() *Folder {
+	if x != nil {
+		return x.Folder
+	}
+	return nil
+}
+
+func (x *CreateFolderRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// Asks for a change of a folder.
+type UpdateFolderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The folder, with its name and the fields to change. An `etag` in it must be
+	// the folder's present one.
+	Folder *Folder `protobuf:"bytes,1,opt,name=folder,proto3" json:"folder,omitempty"`
+	// The fields to change, of `path`, `subscribed` and `role`. Default: those that
+	// are set in `folder`; to unsubscribe, or to take a role back, name the field.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateFolderRequest) Reset() {
+	*x = UpdateFolderRequest{}
+	mi := &file_postern_v1_folder_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateFolderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateFolderRequest) ProtoMessage() {}
+
+func (x *UpdateFolderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_folder_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateFolderRequest.ProtoReflect.Descriptor instead.
+func (*UpdateFolderRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_folder_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *UpdateFolderRequest) GetFolder() *Folder {
+	if x != nil {
+		return x.Folder
+	}
+	return nil
+}
+
+func (x *UpdateFolderRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// Asks for the end of a folder.
+type DeleteFolderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The folder's name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Deletes it together with its messages and with all folders below it.
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// If given, it must be the folder's present one.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteFolderRequest) Reset() {
+	*x = DeleteFolderRequest{}
+	mi := &file_postern_v1_folder_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteFolderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteFolderRequest) ProtoMessage() {}
+
+func (x *DeleteFolderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_folder_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteFolderRequest.ProtoReflect.Descriptor instead.
+func (*DeleteFolderRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_folder_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DeleteFolderRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteFolderRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *DeleteFolderRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Asks for all messages of a folder to be deleted.
+type EmptyFolderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The folder's name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmptyFolderRequest) Reset() {
+	*x = EmptyFolderRequest{}
+	mi := &file_postern_v1_folder_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmptyFolderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmptyFolderRequest) ProtoMessage() {}
+
+func (x *EmptyFolderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_folder_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmptyFolderRequest.ProtoReflect.Descriptor instead.
+func (*EmptyFolderRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_folder_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *EmptyFolderRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// What became of a folder that was to be emptied.
+type EmptyFolderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many messages were deleted.
+	Deleted       uint32 `protobuf:"varint,1,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmptyFolderResponse) Reset() {
+	*x = EmptyFolderResponse{}
+	mi := &file_postern_v1_folder_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmptyFolderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmptyFolderResponse) ProtoMessage() {}
+
+func (x *EmptyFolderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_folder_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmptyFolderResponse.ProtoReflect.Descriptor instead.
+func (*EmptyFolderResponse) Descriptor() ([]byte, []int) {
+	return file_postern_v1_folder_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *EmptyFolderResponse) GetDeleted() uint32 {
+	if x != nil {
+		return x.Deleted
+	}
+	return 0
+}
+
+// Asks how full a mailbox is.
+type GetQuotaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The quota's name, `accounts/{account}/quota`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetQuotaRequest) Reset() {
+	*x = GetQuotaRequest{}
+	mi := &file_postern_v1_folder_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetQuotaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetQuotaRequest) ProtoMessage() {}
+
+func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_folder_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetQuotaRequest.ProtoReflect.Descriptor instead.
+func (*GetQuotaRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_folder_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetQuotaRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_postern_v1_folder_service_proto protoreflect.FileDescriptor
 
 const file_postern_v1_folder_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1fpostern/v1/folder_service.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x17postern/v1/folder.proto\"\x83\x02\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x17postern/v1/folder.proto\x1a\x16postern/v1/quota.proto\"\x83\x02\n" +
 	"\x12ListFoldersRequest\x12T\n" +
 	"\x06parent\x18\x01 \x01(\tB<\xe2A\x01\x02\xfaA\x10\x12\x0epostern/Folder\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x12+\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12+\n" +
@@ -226,10 +552,39 @@ const file_postern_v1_folder_service_proto_rawDesc = "" +
 	"\x10GetFolderRequest\x12l\n" +
 	"\x04name\x18\x01 \x01(\tBX\xe2A\x01\x02\xfaA\x10\n" +
 	"\x0epostern/Folder\xbaH>r<2:^accounts/[A-Za-z0-9_-]{1,63}/folders/[A-Za-z0-9_-]{1,63}$R\x04name\x12=\n" +
-	"\tread_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\breadMask2\x81\x02\n" +
+	"\tread_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\breadMask\"\xda\x01\n" +
+	"\x13CreateFolderRequest\x12T\n" +
+	"\x06parent\x18\x01 \x01(\tB<\xe2A\x01\x02\xfaA\x10\x12\x0epostern/Folder\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x126\n" +
+	"\x06folder\x18\x02 \x01(\v2\x12.postern.v1.FolderB\n" +
+	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\x06folder\x125\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe2A\x01\x01\xbaH\x0fr\r\x18\x80\x012\b^[!-~]*$R\trequestId\"\xa7\x02\n" +
+	"\x13UpdateFolderRequest\x12\xcc\x01\n" +
+	"\x06folder\x18\x01 \x01(\v2\x12.postern.v1.FolderB\x9f\x01\xe2A\x01\x02\xbaH\x97\x01\xba\x01\x90\x01\n" +
+	"\vfolder.name\x120name must be accounts/{account}/folders/{folder}\x1aOthis.name.matches('^accounts/[A-Za-z0-9_-]{1,63}/folders/[A-Za-z0-9_-]{1,63}$')\xc8\x01\x01R\x06folder\x12A\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
+	"updateMask\"\xc1\x01\n" +
+	"\x13DeleteFolderRequest\x12l\n" +
+	"\x04name\x18\x01 \x01(\tBX\xe2A\x01\x02\xfaA\x10\n" +
+	"\x0epostern/Folder\xbaH>r<2:^accounts/[A-Za-z0-9_-]{1,63}/folders/[A-Za-z0-9_-]{1,63}$R\x04name\x12\x1a\n" +
+	"\x05force\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\x05force\x12 \n" +
+	"\x04etag\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag\"\x82\x01\n" +
+	"\x12EmptyFolderRequest\x12l\n" +
+	"\x04name\x18\x01 \x01(\tBX\xe2A\x01\x02\xfaA\x10\n" +
+	"\x0epostern/Folder\xbaH>r<2:^accounts/[A-Za-z0-9_-]{1,63}/folders/[A-Za-z0-9_-]{1,63}$R\x04name\"/\n" +
+	"\x13EmptyFolderResponse\x12\x18\n" +
+	"\adeleted\x18\x01 \x01(\rR\adeleted\"h\n" +
+	"\x0fGetQuotaRequest\x12U\n" +
+	"\x04name\x18\x01 \x01(\tBA\xe2A\x01\x02\xfaA\x0f\n" +
+	"\rpostern/Quota\xbaH(r&2$^accounts/[A-Za-z0-9_-]{1,63}/quota$R\x04name2\x86\a\n" +
 	"\rFolderService\x12\x80\x01\n" +
 	"\vListFolders\x12\x1e.postern.v1.ListFoldersRequest\x1a\x1f.postern.v1.ListFoldersResponse\"0\xdaA\x06parent\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=accounts/*}/folders\x12m\n" +
-	"\tGetFolder\x12\x1c.postern.v1.GetFolderRequest\x1a\x12.postern.v1.Folder\".\xdaA\x04name\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=accounts/*/folders/*}B:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
+	"\tGetFolder\x12\x1c.postern.v1.GetFolderRequest\x1a\x12.postern.v1.Folder\".\xdaA\x04name\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=accounts/*/folders/*}\x12\x84\x01\n" +
+	"\fCreateFolder\x12\x1f.postern.v1.CreateFolderRequest\x1a\x12.postern.v1.Folder\"?\xdaA\rparent,folder\x82\xd3\xe4\x93\x02):\x06folder\"\x1f/v1/{parent=accounts/*}/folders\x12\x90\x01\n" +
+	"\fUpdateFolder\x12\x1f.postern.v1.UpdateFolderRequest\x1a\x12.postern.v1.Folder\"K\xdaA\x12folder,update_mask\x82\xd3\xe4\x93\x020:\x06folder2&/v1/{folder.name=accounts/*/folders/*}\x12w\n" +
+	"\fDeleteFolder\x12\x1f.postern.v1.DeleteFolderRequest\x1a\x16.google.protobuf.Empty\".\xdaA\x04name\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=accounts/*/folders/*}\x12\x87\x01\n" +
+	"\vEmptyFolder\x12\x1e.postern.v1.EmptyFolderRequest\x1a\x1f.postern.v1.EmptyFolderResponse\"7\xdaA\x04name\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=accounts/*/folders/*}:empty\x12f\n" +
+	"\bGetQuota\x12\x1b.postern.v1.GetQuotaRequest\x1a\x11.postern.v1.Quota\"*\xdaA\x04name\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=accounts/*/quota}B:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
 
 var (
 	file_postern_v1_folder_service_proto_rawDescOnce sync.Once
@@ -243,27 +598,48 @@ func file_postern_v1_folder_service_proto_rawDescGZIP() []byte {
 	return file_postern_v1_folder_service_proto_rawDescData
 }
 
-var file_postern_v1_folder_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_postern_v1_folder_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_postern_v1_folder_service_proto_goTypes = []any{
 	(*ListFoldersRequest)(nil),    // 0: postern.v1.ListFoldersRequest
 	(*ListFoldersResponse)(nil),   // 1: postern.v1.ListFoldersResponse
 	(*GetFolderRequest)(nil),      // 2: postern.v1.GetFolderRequest
-	(*fieldmaskpb.FieldMask)(nil), // 3: google.protobuf.FieldMask
-	(*Folder)(nil),                // 4: postern.v1.Folder
+	(*CreateFolderRequest)(nil),   // 3: postern.v1.CreateFolderRequest
+	(*UpdateFolderRequest)(nil),   // 4: postern.v1.UpdateFolderRequest
+	(*DeleteFolderRequest)(nil),   // 5: postern.v1.DeleteFolderRequest
+	(*EmptyFolderRequest)(nil),    // 6: postern.v1.EmptyFolderRequest
+	(*EmptyFolderResponse)(nil),   // 7: postern.v1.EmptyFolderResponse
+	(*GetQuotaRequest)(nil),       // 8: postern.v1.GetQuotaRequest
+	(*fieldmaskpb.FieldMask)(nil), // 9: google.protobuf.FieldMask
+	(*Folder)(nil),                // 10: postern.v1.Folder
+	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
+	(*Quota)(nil),                 // 12: postern.v1.Quota
 }
 var file_postern_v1_folder_service_proto_depIdxs = []int32{
-	3, // 0: postern.v1.ListFoldersRequest.read_mask:type_name -> google.protobuf.FieldMask
-	4, // 1: postern.v1.ListFoldersResponse.folders:type_name -> postern.v1.Folder
-	3, // 2: postern.v1.GetFolderRequest.read_mask:type_name -> google.protobuf.FieldMask
-	0, // 3: postern.v1.FolderService.ListFolders:input_type -> postern.v1.ListFoldersRequest
-	2, // 4: postern.v1.FolderService.GetFolder:input_type -> postern.v1.GetFolderRequest
-	1, // 5: postern.v1.FolderService.ListFolders:output_type -> postern.v1.ListFoldersResponse
-	4, // 6: postern.v1.FolderService.GetFolder:output_type -> postern.v1.Folder
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	9,  // 0: postern.v1.ListFoldersRequest.read_mask:type_name -> google.protobuf.FieldMask
+	10, // 1: postern.v1.ListFoldersResponse.folders:type_name -> postern.v1.Folder
+	9,  // 2: postern.v1.GetFolderRequest.read_mask:type_name -> google.protobuf.FieldMask
+	10, // 3: postern.v1.CreateFolderRequest.folder:type_name -> postern.v1.Folder
+	10, // 4: postern.v1.UpdateFolderRequest.folder:type_name -> postern.v1.Folder
+	9,  // 5: postern.v1.UpdateFolderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 6: postern.v1.FolderService.ListFolders:input_type -> postern.v1.ListFoldersRequest
+	2,  // 7: postern.v1.FolderService.GetFolder:input_type -> postern.v1.GetFolderRequest
+	3,  // 8: postern.v1.FolderService.CreateFolder:input_type -> postern.v1.CreateFolderRequest
+	4,  // 9: postern.v1.FolderService.UpdateFolder:input_type -> postern.v1.UpdateFolderRequest
+	5,  // 10: postern.v1.FolderService.DeleteFolder:input_type -> postern.v1.DeleteFolderRequest
+	6,  // 11: postern.v1.FolderService.EmptyFolder:input_type -> postern.v1.EmptyFolderRequest
+	8,  // 12: postern.v1.FolderService.GetQuota:input_type -> postern.v1.GetQuotaRequest
+	1,  // 13: postern.v1.FolderService.ListFolders:output_type -> postern.v1.ListFoldersResponse
+	10, // 14: postern.v1.FolderService.GetFolder:output_type -> postern.v1.Folder
+	10, // 15: postern.v1.FolderService.CreateFolder:output_type -> postern.v1.Folder
+	10, // 16: postern.v1.FolderService.UpdateFolder:output_type -> postern.v1.Folder
+	11, // 17: postern.v1.FolderService.DeleteFolder:output_type -> google.protobuf.Empty
+	7,  // 18: postern.v1.FolderService.EmptyFolder:output_type -> postern.v1.EmptyFolderResponse
+	12, // 19: postern.v1.FolderService.GetQuota:output_type -> postern.v1.Quota
+	13, // [13:20] is the sub-list for method output_type
+	6,  // [6:13] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_folder_service_proto_init() }
@@ -272,13 +648,14 @@ func file_postern_v1_folder_service_proto_init() {
 		return
 	}
 	file_postern_v1_folder_proto_init()
+	file_postern_v1_quota_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_folder_service_proto_rawDesc), len(file_postern_v1_folder_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -11,6 +11,7 @@ import (
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
+	emptypb "google.golang.org/protobuf/types/known/emptypb"
 )
 
 // This is a compile-time assertion to ensure that this generated file
@@ -19,15 +20,24 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	FolderService_ListFolders_FullMethodName = "/postern.v1.FolderService/ListFolders"
-	FolderService_GetFolder_FullMethodName   = "/postern.v1.FolderService/GetFolder"
+	FolderService_ListFolders_FullMethodName  = "/postern.v1.FolderService/ListFolders"
+	FolderService_GetFolder_FullMethodName    = "/postern.v1.FolderService/GetFolder"
+	FolderService_CreateFolder_FullMethodName = "/postern.v1.FolderService/CreateFolder"
+	FolderService_UpdateFolder_FullMethodName = "/postern.v1.FolderService/UpdateFolder"
+	FolderService_DeleteFolder_FullMethodName = "/postern.v1.FolderService/DeleteFolder"
+	FolderService_EmptyFolder_FullMethodName  = "/postern.v1.FolderService/EmptyFolder"
+	FolderService_GetQuota_FullMethodName     = "/postern.v1.FolderService/GetQuota"
 )
 
 // FolderServiceClient is the client API for FolderService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Shows the folders of an account as the server has them now.
+// Shows and changes the folders of an account as the server has them now.
+//
+// What a call changes is announced as an event once the account's watcher sees
+// it on the server, as are changes by anybody else: nothing is announced twice.
+// Names are right at once.
 type FolderServiceClient interface {
 	// Lists the folders of an account, in the order of their paths, INBOX first.
 	//
@@ -38,6 +48,54 @@ type FolderServiceClient interface {
 	//
 	// Errors: `FOLDER_NOT_FOUND` (NOT_FOUND), and those of ListFolders.
 	GetFolder(ctx context.Context, in *GetFolderRequest, opts ...grpc.CallOption) (*Folder, error)
+	// Creates a folder, and those above it that are not there. It is subscribed, so
+	// that mail programs show it.
+	//
+	// With a `role`, the server is told of it where it takes such things
+	// (CREATE-SPECIAL-USE, RFC 6154); elsewhere Postern keeps it.
+	//
+	// Errors: `FOLDER_EXISTS` (ALREADY_EXISTS); INVALID_ARGUMENT with the element
+	// of `folder.path` that is at fault, such as one that has the server's
+	// hierarchy delimiter in it; `IMAP_CANNOT` (FAILED_PRECONDITION) and
+	// `IMAP_NOPERM` (PERMISSION_DENIED) with the server's words;
+	// `REQUEST_ID_REUSED` (INVALID_ARGUMENT); and those of ListFolders.
+	CreateFolder(ctx context.Context, in *CreateFolderRequest, opts ...grpc.CallOption) (*Folder, error)
+	// Changes a folder: a new `path` renames or moves it, `subscribed` puts it on
+	// the list of subscriptions or takes it off, `role` says what it is for.
+	//
+	// A folder keeps its name, `accounts/{account}/folders/{folder}`, and so do its
+	// messages and the folders below it, which move along with their subscriptions.
+	// All is checked before anything is changed; should the server refuse one change
+	// after another was made, that one stays made.
+	//
+	// Errors: `FOLDER_NOT_FOUND` (NOT_FOUND), `FOLDER_EXISTS` (ALREADY_EXISTS) where
+	// there is one at the new path, `FOLDER_IS_INBOX` (FAILED_PRECONDITION) since
+	// INBOX cannot move, `ETAG_MISMATCH` (ABORTED), and those of CreateFolder.
+	UpdateFolder(ctx context.Context, in *UpdateFolderRequest, opts ...grpc.CallOption) (*Folder, error)
+	// Deletes a folder. One that has messages, or folders below it, only with
+	// `force`: they are deleted for good, not moved to the trash.
+	//
+	// Errors: `FOLDER_NOT_EMPTY` (FAILED_PRECONDITION) with the number of `messages`
+	// in it and of `folders` below it, `FOLDER_IS_INBOX` (FAILED_PRECONDITION),
+	// `FOLDER_NOT_FOUND` (NOT_FOUND), `ETAG_MISMATCH` (ABORTED), and those of
+	// ListFolders.
+	DeleteFolder(ctx context.Context, in *DeleteFolderRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Deletes all messages of a folder for good. Those of folders below it stay, and
+	// so does what arrives while it runs.
+	//
+	// It goes by batches of 1,000, the oldest first, and can be called again where it
+	// was cut short. On servers without UIDPLUS, where an expunge takes every message
+	// along that is marked as `\Deleted`, marks on messages that are to stay are
+	// lifted for that moment and put back.
+	//
+	// Errors: `FOLDER_NOT_FOUND` (NOT_FOUND), `IMAP_NOPERM` (PERMISSION_DENIED) where
+	// the folder is read-only, and those of ListFolders.
+	EmptyFolder(ctx context.Context, in *EmptyFolderRequest, opts ...grpc.CallOption) (*EmptyFolderResponse, error)
+	// Gets how full the mailbox is, and how full it may become.
+	//
+	// Errors: `IMAP_CANNOT` (FAILED_PRECONDITION) where the server does not tell
+	// (it lacks QUOTA, RFC 9208), and those of ListFolders.
+	GetQuota(ctx context.Context, in *GetQuotaRequest, opts ...grpc.CallOption) (*Quota, error)
 }
 
 type folderServiceClient struct {
@@ -68,11 +126,65 @@ func (c *folderServiceClient) GetFolder(ctx context.Context, in *GetFolderReques
 	return out, nil
 }
 
+func (c *folderServiceClient) CreateFolder(ctx context.Context, in *CreateFolderRequest, opts ...grpc.CallOption) (*Folder, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Folder)
+	err := c.cc.Invoke(ctx, FolderService_CreateFolder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *folderServiceClient) UpdateFolder(ctx context.Context, in *UpdateFolderRequest, opts ...grpc.CallOption) (*Folder, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Folder)
+	err := c.cc.Invoke(ctx, FolderService_UpdateFolder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *folderServiceClient) DeleteFolder(ctx context.Context, in *DeleteFolderRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, FolderService_DeleteFolder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *folderServiceClient) EmptyFolder(ctx context.Context, in *EmptyFolderRequest, opts ...grpc.CallOption) (*EmptyFolderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EmptyFolderResponse)
+	err := c.cc.Invoke(ctx, FolderService_EmptyFolder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *folderServiceClient) GetQuota(ctx context.Context, in *GetQuotaRequest, opts ...grpc.CallOption) (*Quota, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Quota)
+	err := c.cc.Invoke(ctx, FolderService_GetQuota_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FolderServiceServer is the server API for FolderService service.
 // All implementations must embed UnimplementedFolderServiceServer
 // for forward compatibility.
 //
-// Shows the folders of an account as the server has them now.
+// Shows and changes the folders of an account as the server has them now.
+//
+// What a call changes is announced as an event once the account's watcher sees
+// it on the server, as are changes by anybody else: nothing is announced twice.
+// Names are right at once.
 type FolderServiceServer interface {
 	// Lists the folders of an account, in the order of their paths, INBOX first.
 	//
@@ -83,6 +195,54 @@ type FolderServiceServer interface {
 	//
 	// Errors: `FOLDER_NOT_FOUND` (NOT_FOUND), and those of ListFolders.
 	GetFolder(context.Context, *GetFolderRequest) (*Folder, error)
+	// Creates a folder, and those above it that are not there. It is subscribed, so
+	// that mail programs show it.
+	//
+	// With a `role`, the server is told of it where it takes such things
+	// (CREATE-SPECIAL-USE, RFC 6154); elsewhere Postern keeps it.
+	//
+	// Errors: `FOLDER_EXISTS` (ALREADY_EXISTS); INVALID_ARGUMENT with the element
+	// of `folder.path` that is at fault, such as one that has the server's
+	// hierarchy delimiter in it; `IMAP_CANNOT` (FAILED_PRECONDITION) and
+	// `IMAP_NOPERM` (PERMISSION_DENIED) with the server's words;
+	// `REQUEST_ID_REUSED` (INVALID_ARGUMENT); and those of ListFolders.
+	CreateFolder(context.Context, *CreateFolderRequest) (*Folder, error)
+	// Changes a folder: a new `path` renames or moves it, `subscribed` puts it on
+	// the list of subscriptions or takes it off, `role` says what it is for.
+	//
+	// A folder keeps its name, `accounts/{account}/folders/{folder}`, and so do its
+	// messages and the folders below it, which move along with their subscriptions.
+	// All is checked before anything is changed; should the server refuse one change
+	// after another was made, that one stays made.
+	//
+	// Errors: `FOLDER_NOT_FOUND` (NOT_FOUND), `FOLDER_EXISTS` (ALREADY_EXISTS) where
+	// there is one at the new path, `FOLDER_IS_INBOX` (FAILED_PRECONDITION) since
+	// INBOX cannot move, `ETAG_MISMATCH` (ABORTED), and those of CreateFolder.
+	UpdateFolder(context.Context, *UpdateFolderRequest) (*Folder, error)
+	// Deletes a folder. One that has messages, or folders below it, only with
+	// `force`: they are deleted for good, not moved to the trash.
+	//
+	// Errors: `FOLDER_NOT_EMPTY` (FAILED_PRECONDITION) with the number of `messages`
+	// in it and of `folders` below it, `FOLDER_IS_INBOX` (FAILED_PRECONDITION),
+	// `FOLDER_NOT_FOUND` (NOT_FOUND), `ETAG_MISMATCH` (ABORTED), and those of
+	// ListFolders.
+	DeleteFolder(context.Context, *DeleteFolderRequest) (*emptypb.Empty, error)
+	// Deletes all messages of a folder for good. Those of folders below it stay, and
+	// so does what arrives while it runs.
+	//
+	// It goes by batches of 1,000, the oldest first, and can be called again where it
+	// was cut short. On servers without UIDPLUS, where an expunge takes every message
+	// along that is marked as `\Deleted`, marks on messages that are to stay are
+	// lifted for that moment and put back.
+	//
+	// Errors: `FOLDER_NOT_FOUND` (NOT_FOUND), `IMAP_NOPERM` (PERMISSION_DENIED) where
+	// the folder is read-only, and those of ListFolders.
+	EmptyFolder(context.Context, *EmptyFolderRequest) (*EmptyFolderResponse, error)
+	// Gets how full the mailbox is, and how full it may become.
+	//
+	// Errors: `IMAP_CANNOT` (FAILED_PRECONDITION) where the server does not tell
+	// (it lacks QUOTA, RFC 9208), and those of ListFolders.
+	GetQuota(context.Context, *GetQuotaRequest) (*Quota, error)
 	mustEmbedUnimplementedFolderServiceServer()
 }
 
@@ -98,6 +258,21 @@ func (UnimplementedFolderServiceServer) ListFolders(context.Context, *ListFolder
 }
 func (UnimplementedFolderServiceServer) GetFolder(context.Context, *GetFolderRequest) (*Folder, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetFolder not implemented")
+}
+func (UnimplementedFolderServiceServer) CreateFolder(context.Context, *CreateFolderRequest) (*Folder, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateFolder not implemented")
+}
+func (UnimplementedFolderServiceServer) UpdateFolder(context.Context, *UpdateFolderRequest) (*Folder, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateFolder not implemented")
+}
+func (UnimplementedFolderServiceServer) DeleteFolder(context.Context, *DeleteFolderRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteFolder not implemented")
+}
+func (UnimplementedFolderServiceServer) EmptyFolder(context.Context, *EmptyFolderRequest) (*EmptyFolderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EmptyFolder not implemented")
+}
+func (UnimplementedFolderServiceServer) GetQuota(context.Context, *GetQuotaRequest) (*Quota, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetQuota not implemented")
 }
 func (UnimplementedFolderServiceServer) mustEmbedUnimplementedFolderServiceServer() {}
 func (UnimplementedFolderServiceServer) testEmbeddedByValue()                       {}
@@ -156,6 +331,96 @@ func _FolderService_GetFolder_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FolderService_CreateFolder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateFolderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FolderServiceServer).CreateFolder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FolderService_CreateFolder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FolderServiceServer).CreateFolder(ctx, req.(*CreateFolderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FolderService_UpdateFolder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateFolderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FolderServiceServer).UpdateFolder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FolderService_UpdateFolder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FolderServiceServer).UpdateFolder(ctx, req.(*UpdateFolderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FolderService_DeleteFolder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteFolderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FolderServiceServer).DeleteFolder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FolderService_DeleteFolder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FolderServiceServer).DeleteFolder(ctx, req.(*DeleteFolderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FolderService_EmptyFolder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EmptyFolderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FolderServiceServer).EmptyFolder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FolderService_EmptyFolder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FolderServiceServer).EmptyFolder(ctx, req.(*EmptyFolderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FolderService_GetQuota_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetQuotaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FolderServiceServer).GetQuota(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FolderService_GetQuota_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FolderServiceServer).GetQuota(ctx, req.(*GetQuotaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // FolderService_ServiceDesc is the grpc.ServiceDesc for FolderService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -170,6 +435,26 @@ var FolderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetFolder",
 			Handler:    _FolderService_GetFolder_Handler,
+		},
+		{
+			MethodName: "CreateFolder",
+			Handler:    _FolderService_CreateFolder_Handler,
+		},
+		{
+			MethodName: "UpdateFolder",
+			Handler:    _FolderService_UpdateFolder_Handler,
+		},
+		{
+			MethodName: "DeleteFolder",
+			Handler:    _FolderService_DeleteFolder_Handler,
+		},
+		{
+			MethodName: "EmptyFolder",
+			Handler:    _FolderService_EmptyFolder_Handler,
+		},
+		{
+			MethodName: "GetQuota",
+			Handler:    _FolderService_GetQuota_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
