@@ -221,8 +221,7 @@ func TestRestartTellsWhatWasMissedOnce(t *testing.T) {
 func TestRenamedWhileNobodyWatched(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	server, user := w.mailbox("ann")
-	server.Deliver(t, user, "Work", mail("old"))
+	server, user := w.mailbox("ann", w.having("Work", "old"))
 	stop := w.start()
 	w.awaitState("ann", account.Connected)
 	stop()
