@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -52,8 +53,17 @@ func connect(ctx context.Context, cfg *Config) (*Conn, error) {
 		}
 	}
 	c.dec = imapwire.NewDecoder(&c.t, imapwire.DefaultLimits)
-	c.dec.DecodeText = message.DecodeHeaderText
+	c.dec.DecodeText = headerText
 	return c, nil
+}
+
+// headerText decodes what a server tells of a header. Raw text in some charset
+// stays as it is: who knows more of the message can guess better in which.
+func headerText(raw string) string {
+	if !utf8.ValidString(raw) {
+		return raw
+	}
+	return message.DecodeHeaderText(raw)
 }
 
 func dialError(ctx context.Context, cfg *Config, err error) error {

@@ -125,6 +125,46 @@ func (c *Conn) Fetch(ctx context.Context, set imap.NumSet, opts *FetchOptions, f
 	return nil
 }
 
+// FetchRequest is one of several FETCH commands that go out together.
+type FetchRequest struct {
+	Set     imap.UIDSet
+	Options *FetchOptions
+}
+
+// FetchAll is [Conn.Fetch] for several commands in one round trip, each for
+// other messages. The sets have to be short enough for a command each.
+func (c *Conn) FetchAll(ctx context.Context, requests []FetchRequest, fn func(*FetchMessage) error) error {
+	if c.usable() == nil && c.mailbox == nil {
+		return &StateError{Command: "FETCH", Reason: "no mailbox is selected"}
+	}
+	if len(requests) == 0 {
+		return nil
+	}
+	// The answers to a command may come while an earlier one is under way.
+	var all imap.UIDSet
+	for _, r := range requests {
+		all.AddSet(r.Set)
+	}
+	fetches := make([]*fetching, len(requests))
+	cmds := make([]*command, len(requests))
+	for i, r := range requests {
+		fetches[i] = &fetching{c: c, opts: r.Options, set: r.Set, together: all, fn: fn}
+		cmds[i] = fetches[i].command("")
+	}
+	if err := c.run(ctx, cmds...); err != nil {
+		return err
+	}
+	for i := range requests {
+		if fetches[i].stopped != nil {
+			return fetches[i].stopped
+		}
+		if err := fetchError(cmds[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // splitSet divides a long set into several short ones.
 func splitSet(set imap.NumSet) []imap.NumSet {
 	uids, ok := set.(imap.UIDSet)
@@ -157,6 +197,9 @@ type fetching struct {
 	opts *FetchOptions
 	set  imap.NumSet
 	fn   func(*FetchMessage) error
+	// together, unless nil, has the messages of all commands that were sent with
+	// this one.
+	together imap.UIDSet
 	// stopped is the error of a caller's function. The answers after it are
 	// read and dropped.
 	stopped error
@@ -220,6 +263,9 @@ func (f *fetching) read(r imapwire.Response) (claimed bool, err error) {
 // asked tells an answer from news of other messages, which servers may send at
 // any time (RFC 9051 section 7.5.2).
 func (f *fetching) asked(m *FetchMessage) bool {
+	if f.together != nil {
+		return f.together.Contains(m.UID)
+	}
 	switch set := f.set.(type) {
 	case imap.SeqSet:
 		return set.Contains(m.SeqNum) || slices.ContainsFunc(set, func(r imap.SeqRange) bool { return r.Start == 0 })

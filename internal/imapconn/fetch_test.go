@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -198,6 +199,38 @@ func TestFetchSections(t *testing.T) {
 	}
 	if s := got[1].Sections; len(s) != 1 || string(s[0].Data) != "0123456789012345" || !s[0].Truncated || got[1].UID != 20 {
 		t.Errorf("sections %+v of UID %d", s, got[1].UID)
+	}
+}
+
+// TestFetchAll sends commands together; the answers to the second come while the
+// first is under way.
+func TestFetchAll(t *testing.T) {
+	t.Parallel()
+	request := func(part int, uids ...imap.UID) FetchRequest {
+		o := plain(imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{{Part: []int{part}, Peek: true}}})
+		return FetchRequest{Set: imap.UIDSetNum(uids...), Options: o}
+	}
+	c := dialScript(t, "", selected(3)+`
+		C: $f UID FETCH 20,30 (UID BODY.PEEK[1])
+		C: $g UID FETCH 10 (UID BODY.PEEK[2])
+		S: * 3 FETCH (UID 30 BODY[1] "thirty")
+		S: * 1 FETCH (UID 10 BODY[2] "ten")
+		S: * 1 FETCH (FLAGS (\Seen))
+		S: $f OK done
+		S: * 2 FETCH (UID 20 BODY[1] "twenty")
+		S: $g NO Some of the requested messages no longer exist`)
+	selectInbox(t, c)
+	got := make(map[imap.UID]string)
+	err := c.FetchAll(t.Context(), []FetchRequest{request(1, 20, 30), request(2, 10)}, func(m *FetchMessage) error {
+		got[m.UID] = string(m.Sections[0].Data)
+		return nil
+	})
+	want := map[imap.UID]string{10: "ten", 20: "twenty", 30: "thirty"}
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if err := c.FetchAll(t.Context(), nil, nil); err != nil {
+		t.Error(err)
 	}
 }
 
