@@ -339,8 +339,8 @@ func noMailbox(s string) bool {
 // addressesOf reads an ENVELOPE's list. RFC 9051 section 7.5.2: a group starts
 // with an address without a host, whose mailbox is its name, and ends with one
 // without either.
-func addressesOf(list []imap.Address, found *defects) []Address {
-	p := addressParser{}
+func addressesOf(list []imap.Address, hint string, found *defects) []Address {
+	p := addressParser{hint: hint}
 	for i := range list {
 		a := &list[i]
 		switch {

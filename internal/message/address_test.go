@@ -92,7 +92,7 @@ func TestAddressesOfEnvelope(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var found defects
-			if diff := cmp.Diff(tt.want, addressesOf(tt.list, &found)); diff != "" {
+			if diff := cmp.Diff(tt.want, addressesOf(tt.list, "", &found)); diff != "" {
 				t.Errorf("addresses (-want +got):\n%s", diff)
 			}
 		})

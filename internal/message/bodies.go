@@ -109,7 +109,7 @@ func (p *Part) isRealAttachment(root *Part) bool {
 	}
 	embedded := p.ContentID != "" && (parent == "multipart/related" || p.Disposition == DispositionInline && strings.HasPrefix(p.Type, "image/"))
 	switch p.Kind() {
-	case KindSignature, KindEncrypted, KindDeliveryStatus, KindDisposition, KindFeedback:
+	case KindSignature, KindEncrypted, KindDeliveryStatus, KindDisposition, KindFeedback, KindHeaders:
 		return false
 	case KindText, KindHTML:
 		return p.Disposition == DispositionAttachment || p.Filename != ""

@@ -2,43 +2,51 @@ package message
 
 import (
 	"io"
+	"strconv"
 	"strings"
 	"time"
 )
 
+// maxAttendees bounds the list of an event.
+const maxAttendees = 500
+
 // Calendar is what a calendar part says about its first event (RFC 5545).
 type Calendar struct {
 	// Method is REQUEST, CANCEL, REPLY, … (RFC 5546), or "".
-	Method    string
-	UID       string
-	Summary   string
-	Location  string
-	Status    string
-	Start     CalendarTime
-	End       CalendarTime
-	Organizer Address
+	Method      string
+	UID         string
+	Sequence    int32
+	Summary     string
+	Description string
+	Location    string
+	Status      string
+	Start       CalendarTime
+	// End is given, or computed of the duration.
+	End CalendarTime
+	// Rule is how the event repeats, as written; RecurrenceID is the occurrence
+	// that is meant, or zero.
+	Rule         string
+	RecurrenceID CalendarTime
+	Organizer    Address
+	Attendees    []Attendee
 }
 
-// CalendarTime is a date with or without a time of day.
-type CalendarTime struct {
-	// Local is the time on the clock of the zone, "2026-11-24T14:00:00", or a
-	// date, "2026-11-24".
-	Local string
-	// Zone is its TZID as written, "UTC", or "" for whatever zone the reader
-	// is in.
-	Zone string
-	// Time is the instant; the zero time if the zone is not known here.
-	Time time.Time
+// Attendee is somebody who is invited.
+type Attendee struct {
+	Address
+	// Status and Role are PARTSTAT and ROLE in upper case (RFC 5545 section
+	// 3.2), or "".
+	Status, Role string
 }
 
 // ReadCalendar reads the body of p, a calendar part, from r. ok says that there
 // is an event in it. The error is r's.
 func ReadCalendar(r io.Reader, p *Part) (c Calendar, ok bool, err error) {
-	text, err := DecodeText(DecodePart(r, p.Encoding), calendarCharset(p), maxReport)
+	text, err := DecodeText(DecodePart(r, p.Encoding), calendarCharset(p), MaxReport)
 	if err != nil {
 		return Calendar{}, false, err
 	}
-	c.Method = strings.ToUpper(p.Params["method"])
+	reader := calendarReader{Calendar: Calendar{Method: strings.ToUpper(cleanText(p.Params["method"]))}}
 	depth, inEvent := 0, false
 	for line := range contentLines(text.Content) {
 		name, params, val := splitContentLine(line)
@@ -49,15 +57,15 @@ func ReadCalendar(r io.Reader, p *Part) (c Calendar, ok bool, err error) {
 		case name == "END":
 			depth--
 			if strings.EqualFold(val, "VEVENT") {
-				return c, true, nil
+				return reader.finish(), true, nil
 			}
 		case name == "METHOD" && depth <= 1:
-			c.Method = strings.ToUpper(val)
+			reader.Method = strings.ToUpper(cleanText(val))
 		case inEvent && depth <= 2: // Not an alarm's.
-			c.property(name, params, val)
+			reader.property(name, params, val)
 		}
 	}
-	return c, inEvent, nil
+	return reader.finish(), inEvent, nil
 }
 
 // calendarCharset: RFC 5545 section 3.1.4 makes UTF-8 the default.
@@ -68,50 +76,66 @@ func calendarCharset(p *Part) string {
 	return "utf-8"
 }
 
-func (c *Calendar) property(name string, params map[string]string, val string) {
+// calendarReader gathers the properties of an event.
+type calendarReader struct {
+	Calendar
+
+	duration time.Duration
+}
+
+func (c *calendarReader) property(name string, params map[string]string, val string) {
 	switch name {
 	case "UID":
 		c.UID = unescapeText(val)
+	case "SEQUENCE":
+		if n, err := strconv.ParseInt(val, 10, 32); err == nil {
+			c.Sequence = int32(n)
+		}
 	case "SUMMARY":
 		c.Summary = unescapeText(val)
+	case "DESCRIPTION":
+		c.Description = unescapeLines(val)
 	case "LOCATION":
 		c.Location = unescapeText(val)
 	case "STATUS":
-		c.Status = strings.ToUpper(val)
+		c.Status = strings.ToUpper(cleanText(val))
 	case "DTSTART":
 		c.Start = calendarTime(params["TZID"], val)
 	case "DTEND":
 		c.End = calendarTime(params["TZID"], val)
+	case "DURATION":
+		c.duration = calendarDuration(val)
+	case "RRULE":
+		c.Rule = cleanText(val)
+	case "RECURRENCE-ID":
+		c.RecurrenceID = calendarTime(params["TZID"], val)
 	case "ORGANIZER":
-		address := val
-		if len(val) > 7 && strings.EqualFold(val[:7], "mailto:") {
-			address = val[7:]
+		c.Organizer = calendarAddress(params, val)
+	case "ATTENDEE":
+		if len(c.Attendees) < maxAttendees {
+			c.Attendees = append(c.Attendees, Attendee{
+				Address: calendarAddress(params, val),
+				Status:  strings.ToUpper(cleanText(params["PARTSTAT"])),
+				Role:    strings.ToUpper(cleanText(params["ROLE"])),
+			})
 		}
-		c.Organizer = Address{Name: cleanText(params["CN"]), Address: cleanText(address)}
 	}
 }
 
-// calendarTime reads DATE and DATE-TIME (RFC 5545 sections 3.3.4 and 3.3.5).
-func calendarTime(zone, val string) CalendarTime {
-	if t, err := time.Parse("20060102", val); err == nil {
-		return CalendarTime{Local: t.Format(time.DateOnly)}
+// finish computes the end of an event that has a duration.
+func (c *calendarReader) finish() Calendar {
+	if c.End.Local == "" && c.duration > 0 {
+		c.End = c.Start.add(c.duration)
 	}
-	const layout = "2006-01-02T15:04:05"
-	if t, err := time.Parse("20060102T150405Z", val); err == nil {
-		return CalendarTime{Local: t.Format(layout), Zone: "UTC", Time: t}
+	return c.Calendar
+}
+
+// calendarAddress reads a calendar user address (RFC 5545 section 3.3.3).
+func calendarAddress(params map[string]string, val string) Address {
+	if len(val) > 7 && strings.EqualFold(val[:7], "mailto:") {
+		val = val[7:]
 	}
-	t, err := time.Parse("20060102T150405", val)
-	if err != nil {
-		return CalendarTime{}
-	}
-	ct := CalendarTime{Local: t.Format(layout), Zone: cleanText(zone)}
-	if zone == "" || zone == "Local" {
-		return ct
-	}
-	if loc, err := time.LoadLocation(zone); err == nil {
-		ct.Time, _ = time.ParseInLocation(layout, ct.Local, loc)
-	}
-	return ct
+	return Address{Name: cleanText(params["CN"]), Address: cleanText(val)}
 }
 
 // contentLines yields the unfolded lines (RFC 5545 section 3.1).
@@ -150,7 +174,16 @@ func splitContentLine(line string) (name string, params map[string]string, val s
 	return "", nil, ""
 }
 
-// unescapeText: RFC 5545 section 3.3.11.
-func unescapeText(s string) string {
-	return cleanText(strings.NewReplacer(`\\`, `\`, `\;`, ";", `\,`, ",", `\n`, " ", `\N`, " ").Replace(s))
+// textEscapes are those of RFC 5545 section 3.3.11.
+var textEscapes = strings.NewReplacer(`\\`, `\`, `\;`, ";", `\,`, ",", `\n`, "\n", `\N`, "\n")
+
+func unescapeText(s string) string { return cleanText(textEscapes.Replace(s)) }
+
+// unescapeLines keeps the lines of a text apart.
+func unescapeLines(s string) string {
+	lines := strings.Split(textEscapes.Replace(s), "\n")
+	for i := range lines {
+		lines[i] = cleanText(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }

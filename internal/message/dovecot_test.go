@@ -47,14 +47,15 @@ func leaves(root *Part) []string {
 // otherwise lists where Dovecot or go-imap's client reads broken mail otherwise
 // than this package, and why that is not our error.
 var otherwise = map[string]struct{ structure, params, identity string }{
-	"bad-no-boundary":          {structure: "Dovecot makes up an empty part"},
-	"bad-empty-multipart":      {structure: "Dovecot makes up an empty part"},
-	"filename-raw-8bit":        {params: "Dovecot ends a value without quotes at a blank"},
-	"bad-content-type":         {params: "Dovecot drops a value without its closing quote"},
-	"bad-encoded-words":        {identity: "go-imap decodes words before we see them"},
-	"russian-raw-subject-1251": {identity: "go-imap takes raw text for Latin-1"},
-	"bad-header-injection":     {identity: "Dovecot sees a group at a colon in an encoded word"},
-	"date-zoo":                 {identity: "Dovecot and go-imap give up on these fields"},
+	"bad-no-boundary":           {structure: "Dovecot makes up an empty part"},
+	"bad-empty-multipart":       {structure: "Dovecot makes up an empty part"},
+	"bad-boundary-never-occurs": {structure: "Dovecot makes up an empty part"},
+	"filename-raw-8bit":         {params: "Dovecot ends a value without quotes at a blank"},
+	"bad-content-type":          {params: "Dovecot drops a value without its closing quote"},
+	"bad-encoded-words":         {identity: "go-imap decodes words before we see them"},
+	"russian-raw-subject-1251":  {identity: "go-imap takes raw text for Latin-1"},
+	"bad-header-injection":      {identity: "Dovecot sees a group at a colon in an encoded word"},
+	"date-zoo":                  {identity: "Dovecot and go-imap give up on these fields"},
 }
 
 // withDefaults adds what a server adds: RFC 2045 section 5.2 has a charset for

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -24,22 +25,39 @@ type Envelope struct {
 
 // EnvelopeOf decodes an IMAP ENVELOPE, whose strings are as the server sent
 // them.
-func EnvelopeOf(env *imap.Envelope) (Envelope, []Defect) {
+func EnvelopeOf(env *imap.Envelope) (Envelope, []Defect) { return envelopeOf(env, "") }
+
+// HasRaw8Bit tells whether texts of an ENVELOPE are in a charset that can only
+// be guessed: with [FromEnvelope], which knows the charset of the body.
+func HasRaw8Bit(env *imap.Envelope) bool {
+	if !utf8.ValidString(env.Subject) {
+		return true
+	}
+	for _, list := range [][]imap.Address{env.From, env.Sender, env.ReplyTo, env.To, env.Cc, env.Bcc} {
+		if slices.ContainsFunc(list, func(a imap.Address) bool { return !utf8.ValidString(a.Name) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// envelopeOf takes raw 8-bit text to be in the charset hint.
+func envelopeOf(env *imap.Envelope, hint string) (Envelope, []Defect) {
 	if env == nil {
 		return Envelope{}, nil
 	}
 	var found defects
 	e := Envelope{
-		From:    addressesOf(env.From, &found),
-		Sender:  addressesOf(env.Sender, &found),
-		ReplyTo: addressesOf(env.ReplyTo, &found),
-		To:      addressesOf(env.To, &found),
-		Cc:      addressesOf(env.Cc, &found),
-		Bcc:     addressesOf(env.Bcc, &found),
+		From:    addressesOf(env.From, hint, &found),
+		Sender:  addressesOf(env.Sender, hint, &found),
+		ReplyTo: addressesOf(env.ReplyTo, hint, &found),
+		To:      addressesOf(env.To, hint, &found),
+		Cc:      addressesOf(env.Cc, hint, &found),
+		Bcc:     addressesOf(env.Bcc, hint, &found),
 		Date:    obsoleteZone(env.Date),
 	}
 	e.dropRepeatedFrom()
-	subject, d := decodeUnstructured(unfold([]byte(env.Subject)), "")
+	subject, d := decodeUnstructured(unfold([]byte(env.Subject)), hint)
 	found.add(d...)
 	e.Subject = subject
 	e.MessageID = cleanMessageID(env.MessageID, &found)

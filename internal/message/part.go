@@ -77,31 +77,35 @@ const (
 	KindDeliveryStatus Kind = "DELIVERY_STATUS" // RFC 3464
 	KindDisposition    Kind = "DISPOSITION"     // a read receipt, RFC 8098
 	KindFeedback       Kind = "FEEDBACK"        // an abuse report, RFC 5965
+	KindHeaders        Kind = "HEADERS"         // those of a returned message, RFC 6522
 	KindSignature      Kind = "SIGNATURE"       // S/MIME (RFC 8551) or OpenPGP (RFC 3156)
 	KindEncrypted      Kind = "ENCRYPTED"       // S/MIME or OpenPGP
 	KindTNEF           Kind = "TNEF"            // winmail.dat
 )
 
 var kinds = map[string]Kind{
-	"text/plain":                       KindText,
-	"text/html":                        KindHTML,
-	"message/rfc822":                   KindMessage,
-	"message/global":                   KindMessage,
-	"text/calendar":                    KindCalendar,
-	"application/ics":                  KindCalendar,
-	"message/delivery-status":          KindDeliveryStatus,
-	"message/global-delivery-status":   KindDeliveryStatus,
-	"message/disposition-notification": KindDisposition,
-	"message/feedback-report":          KindFeedback,
-	"application/pgp-signature":        KindSignature,
-	"application/pkcs7-signature":      KindSignature,
-	"application/x-pkcs7-signature":    KindSignature,
-	"application/pgp-encrypted":        KindEncrypted,
-	"multipart/encrypted":              KindEncrypted,
-	"application/pkcs7-mime":           KindEncrypted,
-	"application/x-pkcs7-mime":         KindEncrypted,
-	"application/ms-tnef":              KindTNEF,
-	"application/vnd.ms-tnef":          KindTNEF,
+	"text/plain":                              KindText,
+	"text/html":                               KindHTML,
+	"message/rfc822":                          KindMessage,
+	"message/global":                          KindMessage,
+	"text/calendar":                           KindCalendar,
+	"application/ics":                         KindCalendar,
+	"message/delivery-status":                 KindDeliveryStatus,
+	"message/global-delivery-status":          KindDeliveryStatus,
+	"message/disposition-notification":        KindDisposition,
+	"message/global-disposition-notification": KindDisposition,
+	"message/feedback-report":                 KindFeedback,
+	"text/rfc822-headers":                     KindHeaders,
+	"message/global-headers":                  KindHeaders,
+	"application/pgp-signature":               KindSignature,
+	"application/pkcs7-signature":             KindSignature,
+	"application/x-pkcs7-signature":           KindSignature,
+	"application/pgp-encrypted":               KindEncrypted,
+	"multipart/encrypted":                     KindEncrypted,
+	"application/pkcs7-mime":                  KindEncrypted,
+	"application/x-pkcs7-mime":                KindEncrypted,
+	"application/ms-tnef":                     KindTNEF,
+	"application/vnd.ms-tnef":                 KindTNEF,
 }
 
 // Kind tells what the part is for.

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// maxReport bounds how much of a report or calendar is read.
-	maxReport = 1 << 20
+	// MaxReport bounds how much of a report or calendar is read.
+	MaxReport = 1 << 20
 	// maxRecipients bounds the list in a report.
 	maxRecipients = 1000
 )
@@ -36,7 +36,7 @@ type DeliveryStatus struct {
 // ReadDeliveryReport reads the body of p, a delivery status part, from r. The
 // error is r's.
 func ReadDeliveryReport(r io.Reader, p *Part) (DeliveryReport, error) {
-	b, err := io.ReadAll(io.LimitReader(DecodePart(r, p.Encoding), maxReport))
+	b, err := io.ReadAll(io.LimitReader(DecodePart(r, p.Encoding), MaxReport))
 	if err != nil {
 		return DeliveryReport{}, err
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/postern-mail/postern/internal/message/charset"
 )
 
 // snippetLength is about two lines of a list of messages, in runes.
@@ -38,6 +40,23 @@ func Snippet(text string) string {
 		blank = n > 0
 	}
 	return b.String()
+}
+
+// PreviewIsGood tells whether the preview (RFC 8970) that a server made of a body
+// can be believed. Dovecot 2.3 puts U+FFFD where it does not know the charset, or
+// where the sender lied about it, and takes escapes of seven bits for text.
+func PreviewIsGood(preview string, body *Part) bool {
+	if body == nil || body.Size == 0 {
+		return true
+	}
+	if strings.TrimSpace(preview) == "" || strings.ContainsAny(preview, "\uFFFD\x1B") {
+		return false
+	}
+	switch charset.Canonical(body.Charset()) {
+	case "utf-7", "hz-gb-2312", "iso-2022-kr":
+		return false
+	}
+	return true
 }
 
 // invisible characters pad the preview texts of newsletters.

@@ -1,6 +1,10 @@
 package message
 
-import "github.com/emersion/go-imap/v2"
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/internal/message/charset"
+)
 
 // Summary is what a list of messages shows, and what says which parts to fetch
 // for the rest.
@@ -19,13 +23,32 @@ type Summary struct {
 	Defects       []Defect
 }
 
+// Body is the part that says in text what the message says: the text/plain one,
+// or else the HTML. It may be nil.
+func (s *Summary) Body() *Part {
+	if s.Text != nil {
+		return s.Text
+	}
+	return s.HTML
+}
+
 // FromEnvelope summarises what a server tells of a message. A missing or empty
 // structure is told as [DefectStructureMissing]: then the message itself has to
 // be read, with [Walk].
 func FromEnvelope(env *imap.Envelope, bs imap.BodyStructure) Summary {
-	e, envelopeDefects := EnvelopeOf(env)
 	root, structureDefects := FromBodyStructure(bs)
-	return newSummary(e, root, envelopeDefects, structureDefects)
+	s := newSummary(Envelope{}, root)
+	hint := ""
+	if body := s.Body(); body != nil && charset.Known(body.Charset()) {
+		hint = body.Charset()
+	}
+	var found defects
+	var envelopeDefects []Defect
+	s.Envelope, envelopeDefects = envelopeOf(env, hint)
+	found.add(envelopeDefects...)
+	found.add(structureDefects...)
+	s.Defects = found
+	return s
 }
 
 // Summary summarises a message that [Walk] has read.

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"io"
 	"strconv"
 )
@@ -81,7 +82,9 @@ func (w *walker) opens(p *Part, depth int) bool {
 	}
 	switch {
 	case p.Params["boundary"] == "":
+		// What stands there is read by a person better than by nobody.
 		w.found.add(DefectBoundaryMissing)
+		p.Type = "text/plain"
 		return false
 	case depth >= w.limits.Depth:
 		w.found.add(DefectTooDeep)
@@ -112,9 +115,11 @@ func (w *walker) multipart(p *Part, prefix string, depth int) error {
 	if p.Type == "multipart/digest" {
 		defaultType = "message/rfc822" // RFC 2046 section 5.1.5.
 	}
-	w.s.skip() // The preamble.
+	preamble := w.preamble()
 	if w.s.hit != level {
 		w.found.add(DefectBoundaryMissing)
+		w.s.pop()
+		return w.onlyPreamble(p, prefix, preamble)
 	}
 	for n := 1; w.s.hit == level && !w.s.closing; n++ {
 		w.s.resume()
@@ -137,6 +142,37 @@ func (w *walker) multipart(p *Part, prefix string, depth int) error {
 		w.s.skip() // The epilogue.
 	} else if len(p.Children) > 0 {
 		w.found.add(DefectMultipartUnterminated)
+	}
+	return nil
+}
+
+// maxPreamble is how much of a preamble is kept, in case it is all there is.
+const maxPreamble = 256 << 10
+
+// preamble reads up to the first delimiter.
+func (w *walker) preamble() []byte {
+	var kept []byte
+	for {
+		chunk := w.s.chunk()
+		if chunk == nil {
+			return kept
+		}
+		kept = append(kept, chunk[:min(len(chunk), maxPreamble-len(kept))]...)
+	}
+}
+
+// onlyPreamble makes a text of what a multipart holds in which no delimiter
+// occurs. Nobody would read it otherwise, and a mailer that shows it lets its
+// reader find what was lost.
+func (w *walker) onlyPreamble(p *Part, prefix string, text []byte) error {
+	if len(bytes.TrimSpace(text)) == 0 || w.parts <= 0 {
+		return nil
+	}
+	w.parts--
+	c := &Part{Path: prefix + "1", Type: "text/plain", Encoding: "8bit", Size: int64(len(text))}
+	p.Children = []*Part{c}
+	if w.fn != nil {
+		return w.fn(c, bytes.NewReader(text))
 	}
 	return nil
 }
