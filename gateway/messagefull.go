@@ -1,37 +1,22 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/message"
 )
 
-// encodedPerByte bounds how much longer the encoded form of a text is than its
-// UTF-8: quoted-printable takes three bytes for one, and line ends.
-const encodedPerByte = 4
-
-// bodies are the parts of a message that a person reads, encoded as they are
-// in the message.
-type bodies map[string]encodedPart
-
-// encodedPart is the beginning of a part.
-type encodedPart struct {
-	data []byte
-	// cut says that the part is longer than data.
-	cut bool
-}
-
 // readFull completes the view FULL of a message of which the metadata and the
-// header were fetched: it fetches those parts that are the body. A structure
-// that the server could not tell is found by reading the message itself.
+// header were fetched: it fetches those parts that are the body, or a report. A
+// structure that the server could not tell is found by reading the message
+// itself.
 func readFull(ctx context.Context, c *imapconn.Conn, p placed, m *imapconn.FetchMessage, want wanted) (*posternv1.Message, error) {
 	block, _ := m.Section(headerSection)
 	header := message.ParseHeader(block)
@@ -39,12 +24,16 @@ func readFull(ctx context.Context, c *imapconn.Conn, p placed, m *imapconn.Fetch
 		header.Defects = append(header.Defects, message.DefectHeaderTruncated)
 	}
 	s := message.FromEnvelope(m.Envelope, m.BodyStructure)
-	var found bodies
+	var found excerpts
 	var err error
-	if slices.Contains(s.Defects, message.DefectStructureMissing) {
+	missing := slices.Contains(s.Defects, message.DefectStructureMissing)
+	if missing || hollow(&s, m.Size-int64(len(block))) {
 		s, found, err = walkMessage(ctx, c, p.id.UID, want)
+		if missing {
+			s.Defects = append(s.Defects, message.DefectStructureMissing)
+		}
 	} else {
-		found, err = fetchBodies(ctx, c, p.id.UID, &s, want)
+		found, err = fetchExcerpts(ctx, c, p.id.UID, wantedParts(&s, want))
 	}
 	if err != nil {
 		return nil, err
@@ -56,123 +45,65 @@ func readFull(ctx context.Context, c *imapconn.Conn, p placed, m *imapconn.Fetch
 	}
 	out := minimalMessage(p.account.ID, p.id, m)
 	describe(out, &s)
-	out.EmailId = p.account.EmailID(m, &s.Envelope)
-	out.Headers = headersProto(header)
-	body, text, bodyDefects, err := readBody(&s, found, want)
+	var complete bool
+	if out.Attachments, complete = attachmentsWhole(out.GetName(), s.Attachments); !complete {
+		s.Defects = append(s.Defects, message.DefectTooManyParts)
+	}
+	// As in lists: what is guessed of the header must not change what the message
+	// is.
+	identity, err := account.ReadEnvelopes(ctx, c, []*imapconn.FetchMessage{m})
 	if err != nil {
 		return nil, err
 	}
-	out.Body = body
-	switch {
-	case m.Preview != nil && *m.Preview != "":
-		out.Snippet = message.Snippet(*m.Preview)
-	default:
-		out.Snippet = message.Snippet(text)
+	out.EmailId = p.account.EmailID(m, identity[m.UID])
+	out.Headers = headersProto(header)
+	out.Authentication = authenticationProto(header.Authentication())
+	b := bodyReader{summary: &s, found: found, want: want, messageName: out.GetName()}
+	if err := b.read(out); err != nil {
+		return nil, err
 	}
-	out.Defects = defectsProto(header.Defects, envelopeDefects, s.Defects, bodyDefects)
+	if err := setSnippet(out, m, &s, found); err != nil {
+		return nil, err
+	}
+	if err := readReports(out, &s, found); err != nil {
+		return nil, err
+	}
+	out.Defects = defectsProto(header.Defects, envelopeDefects, s.Defects, b.defects)
 	return out, nil
 }
 
-// bodyParts are the parts to read: the text if it is wanted, and the HTML if
-// it is wanted or has to stand in for the text.
-func bodyParts(s *message.Summary, want wanted) []*message.Part {
-	var parts []*message.Part
-	if s.Text != nil && (want.text || s.HTML == nil) {
-		parts = append(parts, s.Text)
+// hollow reports a structure of parts that are all empty, while the message is
+// not: some servers make up an empty part where the delimiter of a multipart
+// never occurs, and lose what is there. rest is the message without its header.
+func hollow(s *message.Summary, rest int64) bool {
+	var empty func(p *message.Part) bool
+	empty = func(p *message.Part) bool {
+		if p.IsMultipart() {
+			return !slices.ContainsFunc(p.Children, func(c *message.Part) bool { return !empty(c) })
+		}
+		return p.Size == 0
 	}
-	if s.HTML != nil && (want.html || s.Text == nil) {
-		parts = append(parts, s.HTML)
-	}
-	return parts
+	return s.Structure != nil && s.Structure.IsMultipart() && rest > 0 && empty(s.Structure)
 }
 
-// fetchBodies fetches the beginnings of the parts in one round trip.
-func fetchBodies(ctx context.Context, c *imapconn.Conn, uid imap.UID, s *message.Summary, want wanted) (bodies, error) {
-	parts := bodyParts(s, want)
-	if len(parts) == 0 || !want.text && !want.html {
-		return nil, nil
-	}
-	most := int64(want.bodyBytes) * encodedPerByte
-	opts := &imapconn.FetchOptions{MaxSection: most}
-	sections := make([]*imap.FetchItemBodySection, len(parts))
-	for i, part := range parts {
-		sections[i] = &imap.FetchItemBodySection{
-			Part: partNumbers(part.Path), Peek: true, Partial: &imap.SectionPartial{Offset: 0, Size: most},
-		}
-	}
-	opts.BodySection = sections
-	opts.RFC822Size = true // tells the answer from news of flags
-	m, err := fetchOne(ctx, c, uid, opts)
-	if err != nil {
-		return nil, err
-	}
-	found := make(bodies)
-	for i, part := range parts {
-		if data, ok := m.Section(sections[i]); ok {
-			found[part.Path] = encodedPart{data: data, cut: int64(len(data)) >= most}
-		}
-	}
-	return found, nil
-}
-
-// maxWalked bounds the texts that are kept while a message is read whole, since
-// which of them are its body is known only at the end.
-const maxWalked = 8
-
-// walkMessage reads a message to its end, for servers that do not tell how it
-// is made up.
-func walkMessage(ctx context.Context, c *imapconn.Conn, uid imap.UID, want wanted) (message.Summary, bodies, error) {
-	most := int64(want.bodyBytes) * encodedPerByte
-	var summary message.Summary
-	found := make(bodies)
-	err := fetchRaw(ctx, c, uid, func(raw *imapconn.BodySection) error {
-		walked, err := message.Walk(raw.Literal, message.DefaultLimits, func(p *message.Part, body io.Reader) error {
-			if p.Type != "text/plain" && p.Type != "text/html" || len(found) >= maxWalked {
-				return nil
-			}
-			var kept bytes.Buffer
-			n, err := io.Copy(&kept, io.LimitReader(body, most))
-			found[p.Path] = encodedPart{data: kept.Bytes(), cut: n >= most}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		summary = walked.Summary()
-		summary.Defects = append(summary.Defects, message.DefectStructureMissing)
+// setSnippet prefers the server's preview, as in lists.
+func setSnippet(out *posternv1.Message, m *imapconn.FetchMessage, s *message.Summary, found excerpts) error {
+	body := s.Body()
+	if preview, good := goodPreview(m, body); good {
+		out.Snippet = message.Snippet(preview)
 		return nil
-	})
-	return summary, found, err
-}
-
-// readBody decodes the parts that were fetched. text is what a snippet can be
-// made from.
-func readBody(s *message.Summary, found bodies, want wanted) (body *posternv1.Body, text string, defects []message.Defect, err error) {
-	body = &posternv1.Body{}
-	read := func(p *message.Part, how func(io.Reader, *message.Part, int) (message.Text, error)) string {
-		part, ok := found[p.Path]
-		if !ok || err != nil {
-			return ""
+	}
+	for _, p := range []*message.Part{s.Text, s.HTML} {
+		if p == nil {
+			continue
 		}
-		var t message.Text
-		t, err = how(bytes.NewReader(part.data), p, want.bodyBytes)
-		body.Truncated = body.Truncated || t.Truncated || part.cut
-		defects = append(defects, t.Defects...)
-		return t.Content
+		if kept, ok := found[p.Path]; ok {
+			var err error
+			out.Snippet, err = snippetOf(p, kept.data)
+			return err
+		}
 	}
-	if s.HTML != nil && want.html {
-		body.Html = read(s.HTML, message.ReadHTML)
-	}
-	switch {
-	case s.Text != nil && (want.text || s.HTML == nil):
-		text = read(s.Text, message.ReadText)
-	case s.HTML != nil && want.text:
-		text = read(s.HTML, message.ReadHTMLAsText)
-	}
-	if want.text || s.HTML == nil {
-		body.Text = text
-	}
-	return body, text, defects, err
+	return nil
 }
 
 // partNumbers reads a path such as "1.2". The body of a message that is no
@@ -187,4 +118,74 @@ func partNumbers(path string) []int {
 		numbers = append(numbers, n)
 	}
 	return numbers
+}
+
+// wantedPart is a part to read, and how much of it.
+type wantedPart struct {
+	*message.Part
+
+	most int64
+}
+
+// encodedPerByte bounds how much longer the encoded form of a text is than its
+// UTF-8: quoted-printable takes three bytes for one, and line ends.
+const encodedPerByte = 4
+
+// encodedReport is how much of a report is read: base64 and line ends.
+const encodedReport = message.MaxReport * 3 / 2
+
+// wantedParts are the parts to read: the text if it is wanted, the HTML if it is
+// wanted or has to stand in for the text, and what programs made for programs.
+func wantedParts(s *message.Summary, want wanted) []wantedPart {
+	var parts []wantedPart
+	most := int64(want.bodyBytes) * encodedPerByte
+	html := want.html || want.sanitized
+	if s.Text != nil && (want.text || html && s.HTML == nil) {
+		parts = append(parts, wantedPart{s.Text, most})
+	}
+	if s.HTML != nil && (html || want.text && s.Text == nil) {
+		parts = append(parts, wantedPart{s.HTML, most})
+	}
+	if want.reports {
+		for _, p := range reportParts(s.Attachments) {
+			parts = append(parts, wantedPart{p, encodedReport})
+		}
+	}
+	return parts
+}
+
+// excerpts are the beginnings of parts by their paths, encoded as they are in
+// the message.
+type excerpts map[string]excerpt
+
+type excerpt struct {
+	data []byte
+	// cut says that the part is longer than data.
+	cut bool
+}
+
+// fetchExcerpts fetches the beginnings of the parts in one round trip.
+func fetchExcerpts(ctx context.Context, c *imapconn.Conn, uid imap.UID, parts []wantedPart) (excerpts, error) {
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	opts := &imapconn.FetchOptions{}
+	for _, p := range parts {
+		opts.MaxSection = max(opts.MaxSection, p.most)
+		opts.BodySection = append(opts.BodySection, &imap.FetchItemBodySection{
+			Part: partNumbers(p.Path), Peek: true, Partial: &imap.SectionPartial{Offset: 0, Size: p.most},
+		})
+	}
+	opts.RFC822Size = true // tells the answer from news of flags
+	m, err := fetchOne(ctx, c, uid, opts)
+	if err != nil {
+		return nil, err
+	}
+	found := make(excerpts, len(parts))
+	for i, p := range parts {
+		if data, ok := m.Section(opts.BodySection[i]); ok {
+			found[p.Path] = excerpt{data: data, cut: int64(len(data)) >= p.most}
+		}
+	}
+	return found, nil
 }

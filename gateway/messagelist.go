@@ -15,6 +15,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/message"
 	"github.com/postern-mail/postern/internal/query"
 )
 
@@ -158,7 +159,7 @@ func (s *messageService) listFolder(ctx context.Context, l *listing) (*posternv1
 		if err != nil {
 			return err
 		}
-		page, err := l.find.page(ctx, c, findOptions{size: l.size, before: position.before, fetch: viewOptions(l.view)})
+		page, err := l.find.page(ctx, c, findOptions{size: l.size, before: position.before, fetch: viewOptions(l.view, l.paths)})
 		if err != nil {
 			return err
 		}
@@ -205,9 +206,16 @@ func (l *listing) messages(ctx context.Context, c *imapconn.Conn, key folder.Key
 	validity := c.SelectData().UIDValidity
 	a := pinned(l.account, c.Caps())
 	out := make([]*posternv1.Message, len(list))
+	var unread snippets
 	for i, m := range list {
 		id := folder.MessageID{Folder: key, UIDValidity: validity, UID: m.UID}
-		out[i] = messageProto(a, id, m, l.view, envelopes[m.UID])
+		var body *message.Part
+		if out[i], body = messageProto(a, id, m, l.view, envelopes[m.UID]); body != nil {
+			unread.add(m.UID, body, out[i])
+		}
 	}
-	return out, nil
+	if len(l.paths) == 0 || names(l.paths, "snippet") {
+		err = unread.read(ctx, c)
+	}
+	return out, err
 }

@@ -47,26 +47,24 @@ func describe(out *posternv1.Message, s *message.Summary) {
 	out.MessageId = s.MessageID
 	out.InReplyTo = s.InReplyTo
 	out.References = s.References
-	out.Attachments = nil
-	for _, part := range s.Attachments {
-		out.Attachments = append(out.Attachments, attachmentProto(out.GetName(), part))
+	if len(s.From) > 1 {
+		out.Authors = addresses(s.From)
 	}
+	out.Security = securityProto(s.Structure.Security())
 }
 
-func attachmentProto(messageName string, p *message.Part) *posternv1.Attachment {
-	disposition := message.DispositionAttachment
-	if p.Disposition == message.DispositionInline || (p.Disposition == message.DispositionNone && p.ContentID != "") {
-		disposition = message.DispositionInline
+func securityProto(s message.Security) *posternv1.Security {
+	if !s.Signed && !s.Encrypted {
+		return nil
 	}
-	return &posternv1.Attachment{
-		Name:        messageName + "/attachments/" + p.Path,
-		Part:        p.Path,
-		Filename:    p.Filename,
-		ContentType: p.Type,
-		EncodedSize: max(p.Size, 0),
-		ContentId:   p.ContentID,
-		Disposition: string(disposition),
+	out := &posternv1.Security{Signed: s.Signed, Encrypted: s.Encrypted}
+	switch s.Scheme {
+	case message.SchemeOpenPGP:
+		out.Scheme = posternv1.Security_OPENPGP
+	case message.SchemeSMIME:
+		out.Scheme = posternv1.Security_SMIME
 	}
+	return out
 }
 
 // firstAddress is the first that can be written to, or else the first.
@@ -75,13 +73,17 @@ func firstAddress(list []message.Address) *posternv1.Address {
 		return nil
 	}
 	i := max(0, slices.IndexFunc(list, func(a message.Address) bool { return a.Address != "" }))
-	return &posternv1.Address{Name: list[i].Name, Address: list[i].Address}
+	return addressProto(list[i])
+}
+
+func addressProto(a message.Address) *posternv1.Address {
+	return &posternv1.Address{Name: a.Name, Address: a.Address, Group: a.Group}
 }
 
 func addresses(list []message.Address) []*posternv1.Address {
 	out := make([]*posternv1.Address, len(list))
 	for i, a := range list {
-		out[i] = &posternv1.Address{Name: a.Name, Address: a.Address}
+		out[i] = addressProto(a)
 	}
 	return out
 }

@@ -122,21 +122,25 @@ func (s *messageService) GetMessage(ctx context.Context, req *posternv1.GetMessa
 	if err != nil {
 		return nil, err
 	}
-	want := wantedOf(req, paths)
+	want, err := wantedOf(req, paths)
+	if err != nil {
+		return nil, err
+	}
 	var out *posternv1.Message
 	err = s.open(ctx, p, readOnlyMailbox, func(c *imapconn.Conn) error {
 		p.account = pinned(p.account, c.Caps())
-		m, err := fetchOne(ctx, c, p.id.UID, want.fetchOptions())
+		m, err := fetchOne(ctx, c, p.id.UID, viewOptions(want.view, paths))
 		if err != nil {
 			return err
 		}
 		completeLabels(c, m)
 		if want.view != posternv1.Message_FULL {
-			envelopes, err := account.ReadEnvelopes(ctx, c, []*imapconn.FetchMessage{m})
+			one := listing{account: p.account, view: want.view, paths: paths}
+			messages, err := one.messages(ctx, c, p.id.Folder, []*imapconn.FetchMessage{m})
 			if err != nil {
 				return err
 			}
-			out = messageProto(p.account, p.id, m, want.view, envelopes[m.UID])
+			out = messages[0]
 			return nil
 		}
 		out, err = readFull(ctx, c, p, m, want)

@@ -69,8 +69,8 @@ aGVsbG8gd29ybGQ=
 		t.Errorf("from: %v", from)
 	}
 	if s := fmt.Sprint(got["sender"], got["to"], got["replyTo"], got["references"], got["inReplyTo"]); s !=
-		"map[address:s@example.com name:Secretary] [map[address:a@example.com name:] map[address:b@example.com name:B, b]] "+
-			"[map[address:list@example.com name:]] [zero@example.com one@example.com] [one@example.com]" {
+		"map[address:s@example.com group: name:Secretary] [map[address:a@example.com group: name:] map[address:b@example.com group: name:B, b]] "+
+			"[map[address:list@example.com group: name:]] [zero@example.com one@example.com] [one@example.com]" {
 		t.Errorf("addresses and ids: %s", s)
 	}
 	attachment := list(got, "attachments")[0]

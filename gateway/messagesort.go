@@ -159,7 +159,7 @@ func (l *listing) sortedPage(
 // fetchOrdered fetches messages and gives them in the order of their UIDs in
 // the list. Those that are gone are left out.
 func (l *listing) fetchOrdered(ctx context.Context, c *imapconn.Conn, key folder.Key, uids []imap.UID) ([]*posternv1.Message, error) {
-	list, err := fetchUIDs(ctx, c, uids, viewOptions(l.view))
+	list, err := fetchUIDs(ctx, c, uids, viewOptions(l.view, l.paths))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+
 	"github.com/emersion/go-imap/v2"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
@@ -15,15 +17,27 @@ const maxBody = 1 << 20
 
 // wanted is how much of a message is asked for.
 type wanted struct {
-	view       posternv1.Message_View
-	text, html bool
-	bodyBytes  int
+	view  posternv1.Message_View
+	paths []maskPath
+	// text and html are the forms of the body; sanitized is the HTML, safe to
+	// show, and blockRemote leaves images out of it that are elsewhere.
+	text, html, sanitized, blockRemote bool
+	// reports: what the machine-readable parts say.
+	reports   bool
+	bodyBytes int
 }
 
 // wantedOf reduces the view to what the read mask leaves of it: who asks only
 // for the subject does not make the server read the message.
-func wantedOf(req *posternv1.GetMessageRequest, paths []maskPath) wanted {
-	w := wanted{view: req.GetView(), bodyBytes: int(req.GetMaxBodyBytes())}
+func wantedOf(req *posternv1.GetMessageRequest, paths []maskPath) (wanted, error) {
+	w := wanted{
+		view: req.GetView(), paths: paths, bodyBytes: int(req.GetMaxBodyBytes()), reports: true,
+		sanitized: req.GetSanitizeHtml(), blockRemote: req.GetBlockRemoteImages(),
+	}
+	if w.blockRemote && !w.sanitized {
+		return w, refuseField("block_remote_images", reasonArgumentInvalid,
+			"Images can be left out of the sanitised HTML only: set sanitize_html as well.")
+	}
 	if w.view == posternv1.Message_VIEW_UNSPECIFIED {
 		w.view = posternv1.Message_FULL
 	}
@@ -33,15 +47,22 @@ func wantedOf(req *posternv1.GetMessageRequest, paths []maskPath) wanted {
 	form := req.GetBodyForm()
 	w.text, w.html = form != posternv1.GetMessageRequest_HTML, form != posternv1.GetMessageRequest_TEXT
 	if len(paths) == 0 || w.view != posternv1.Message_FULL {
-		return w
+		return w, nil
 	}
-	body := names(paths, "body")
-	w.text = w.text && (body && names(paths, "body", "text") || names(paths, "snippet"))
-	w.html = w.html && body && names(paths, "body", "html")
-	if !body && !names(paths, "snippet") && !names(paths, "headers") && !names(paths, "defects") {
+	w.text = w.text && (names(paths, "body", "text") || namesAny(paths, "snippet", "security"))
+	w.html = w.html && names(paths, "body", "html")
+	w.sanitized = w.sanitized && (names(paths, "body", "sanitized_html") || names(paths, "body", "remote_images"))
+	w.reports = namesAny(paths, "calendar", "delivery_report", "abuse_report", "read_receipt")
+	if !w.reports && !namesAny(paths, "body", "snippet", "security", "headers", "defects", "authentication") {
 		w.view = posternv1.Message_METADATA
 	}
-	return w
+	return w, nil
+}
+
+// namesAny reports whether the mask names one of the fields, or something in
+// it.
+func namesAny(paths []maskPath, fields ...string) bool {
+	return slices.ContainsFunc(fields, func(f string) bool { return names(paths, f) })
 }
 
 // referencesSection is the one header of a list that ENVELOPE lacks.
@@ -52,35 +73,47 @@ var referencesSection = &imap.FetchItemBodySection{
 // headerSection is the whole header.
 var headerSection = &imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader, Peek: true}
 
-func (w wanted) fetchOptions() *imapconn.FetchOptions { return viewOptions(w.view) }
-
-// viewOptions is what to fetch for a view. What the server has no extension
-// for is left out by the connection.
-func viewOptions(view posternv1.Message_View) *imapconn.FetchOptions {
+// viewOptions is what to fetch for the fields of a view that the mask names. What
+// the server has no extension for is left out by the connection.
+func viewOptions(view posternv1.Message_View, paths []maskPath) *imapconn.FetchOptions {
 	o := &imapconn.FetchOptions{GmailLabels: true}
 	o.Flags, o.InternalDate, o.RFC822Size, o.ModSeq = true, true, true, true
 	if view == posternv1.Message_MINIMAL {
 		return o
 	}
-	o.Envelope = true
-	o.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
-	o.EmailID, o.GmailMsgID, o.Preview = true, true, true
-	o.BodySection = []*imap.FetchItemBodySection{referencesSection}
-	if view == posternv1.Message_FULL {
+	full := view == posternv1.Message_FULL
+	asked := func(fields ...string) bool { return full || len(paths) == 0 || namesAny(paths, fields...) }
+	o.Envelope = asked("date", "from", "authors", "sender", "to", "cc", "bcc", "reply_to", "subject", "message_id", "in_reply_to", "email_id")
+	if asked("attachments", "security", "snippet") {
+		o.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
+	}
+	o.EmailID, o.GmailMsgID, o.Preview = asked("email_id"), asked("email_id"), asked("snippet")
+	switch {
+	case full:
 		o.BodySection = []*imap.FetchItemBodySection{headerSection}
+	case asked("references"):
+		o.BodySection = []*imap.FetchItemBodySection{referencesSection}
 	}
 	return o
 }
 
 // messageProto is a message in the view MINIMAL or METADATA. envelope is the
 // message's, as [account.ReadEnvelopes] gives it; nil means that there is none.
-func messageProto(a *account.Account, id folder.MessageID, m *imapconn.FetchMessage, view posternv1.Message_View, envelope *message.Envelope) *posternv1.Message {
-	out := minimalMessage(a.ID, id, m)
+// unread is the part that its snippet has to be made of, where the server gave
+// no good preview.
+func messageProto(
+	a *account.Account, id folder.MessageID, m *imapconn.FetchMessage, view posternv1.Message_View, envelope *message.Envelope,
+) (out *posternv1.Message, unread *message.Part) {
+	out = minimalMessage(a.ID, id, m)
 	if view == posternv1.Message_MINIMAL {
-		return out
+		return out, nil
 	}
 	s := message.FromEnvelope(nil, m.BodyStructure)
-	if envelope != nil {
+	switch {
+	case envelope == nil:
+	case m.Envelope != nil && message.HasRaw8Bit(m.Envelope):
+		s = message.FromEnvelope(m.Envelope, m.BodyStructure)
+	default:
 		s.Envelope = *envelope
 	}
 	if block, ok := m.Section(referencesSection); ok {
@@ -88,11 +121,14 @@ func messageProto(a *account.Account, id folder.MessageID, m *imapconn.FetchMess
 		s.References = e.References
 	}
 	describe(out, &s)
-	out.EmailId = a.EmailID(m, &s.Envelope)
-	if m.Preview != nil {
-		out.Snippet = message.Snippet(*m.Preview)
+	out.Attachments = attachmentsBrief(out.GetName(), s.Attachments)
+	out.EmailId = a.EmailID(m, envelope)
+	body := s.Body()
+	if preview, good := goodPreview(m, body); good {
+		out.Snippet = message.Snippet(preview)
+		return out, nil
 	}
-	return out
+	return out, body
 }
 
 // pinned is the account with the scheme of its email ids, which before its

@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // Invitations name time zones, and a container may have none.
 
 	"github.com/urfave/cli/v3"
 )

@@ -81,6 +81,128 @@ func (Message_View) EnumDescriptor() ([]byte, []int) {
 	return file_postern_v1_message_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// What it is for, beyond its media type.
+type Attachment_Kind int32
+
+const (
+	// A file.
+	Attachment_KIND_UNSPECIFIED Attachment_Kind = 0
+	// A message: `message` has what it says of itself.
+	Attachment_MESSAGE Attachment_Kind = 1
+	// An invitation or another calendar part.
+	Attachment_CALENDAR Attachment_Kind = 2
+	// The machine-readable part of a report or receipt.
+	Attachment_REPORT Attachment_Kind = 3
+	// The signature of the message.
+	Attachment_SIGNATURE Attachment_Kind = 4
+	// The encrypted content of the message.
+	Attachment_ENCRYPTED Attachment_Kind = 5
+	// Outlook's `winmail.dat`, with attachments that Postern does not unpack.
+	Attachment_TNEF Attachment_Kind = 6
+)
+
+// Enum value maps for Attachment_Kind.
+var (
+	Attachment_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "MESSAGE",
+		2: "CALENDAR",
+		3: "REPORT",
+		4: "SIGNATURE",
+		5: "ENCRYPTED",
+		6: "TNEF",
+	}
+	Attachment_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"MESSAGE":          1,
+		"CALENDAR":         2,
+		"REPORT":           3,
+		"SIGNATURE":        4,
+		"ENCRYPTED":        5,
+		"TNEF":             6,
+	}
+)
+
+func (x Attachment_Kind) Enum() *Attachment_Kind {
+	p := new(Attachment_Kind)
+	*p = x
+	return p
+}
+
+func (x Attachment_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Attachment_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_postern_v1_message_proto_enumTypes[1].Descriptor()
+}
+
+func (Attachment_Kind) Type() protoreflect.EnumType {
+	return &file_postern_v1_message_proto_enumTypes[1]
+}
+
+func (x Attachment_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Attachment_Kind.Descriptor instead.
+func (Attachment_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{3, 0}
+}
+
+// What made the signature or the encryption.
+type Security_Scheme int32
+
+const (
+	// Neither of the two that there are.
+	Security_SCHEME_UNSPECIFIED Security_Scheme = 0
+	// OpenPGP (RFC 3156), also within the text.
+	Security_OPENPGP Security_Scheme = 1
+	// S/MIME (RFC 8551).
+	Security_SMIME Security_Scheme = 2
+)
+
+// Enum value maps for Security_Scheme.
+var (
+	Security_Scheme_name = map[int32]string{
+		0: "SCHEME_UNSPECIFIED",
+		1: "OPENPGP",
+		2: "SMIME",
+	}
+	Security_Scheme_value = map[string]int32{
+		"SCHEME_UNSPECIFIED": 0,
+		"OPENPGP":            1,
+		"SMIME":              2,
+	}
+)
+
+func (x Security_Scheme) Enum() *Security_Scheme {
+	p := new(Security_Scheme)
+	*p = x
+	return p
+}
+
+func (x Security_Scheme) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Security_Scheme) Descriptor() protoreflect.EnumDescriptor {
+	return file_postern_v1_message_proto_enumTypes[2].Descriptor()
+}
+
+func (Security_Scheme) Type() protoreflect.EnumType {
+	return &file_postern_v1_message_proto_enumTypes[2]
+}
+
+func (x Security_Scheme) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Security_Scheme.Descriptor instead.
+func (Security_Scheme) EnumDescriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{5, 0}
+}
+
 // One message in one folder.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -100,7 +222,7 @@ type Message struct {
 	// When the sender says that it was sent. Absent where the header is missing
 	// or makes no sense.
 	Date *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=date,proto3" json:"date,omitempty"`
-	// Who wrote it. Of several authors the first; `headers` have them all.
+	// Who wrote it. Of several authors the first; `authors` has them all.
 	From *Address `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
 	// Who sent it, where that is not the author.
 	Sender *Address `protobuf:"bytes,8,opt,name=sender,proto3" json:"sender,omitempty"`
@@ -121,14 +243,14 @@ type Message struct {
 	InReplyTo []string `protobuf:"bytes,15,rep,name=in_reply_to,json=inReplyTo,proto3" json:"in_reply_to,omitempty"`
 	// Message-IDs of its conversation, oldest first, without angle brackets.
 	References []string `protobuf:"bytes,16,rep,name=references,proto3" json:"references,omitempty"`
-	// The first words of its text.
+	// The first words of its text, on one line: no quoted history, no signature.
 	Snippet string `protobuf:"bytes,17,opt,name=snippet,proto3" json:"snippet,omitempty"`
 	// Its size in bytes, as RFC 822 text.
 	Size int64 `protobuf:"varint,18,opt,name=size,proto3" json:"size,omitempty"`
 	// Its text.
 	Body *Body `protobuf:"bytes,19,opt,name=body,proto3" json:"body,omitempty"`
 	// What can be downloaded from it: attachments and inline images, without
-	// their content.
+	// their content. At most 1,000, in a list 100.
 	Attachments []*Attachment `protobuf:"bytes,20,rep,name=attachments,proto3" json:"attachments,omitempty"`
 	// All of its headers, in their order, repeated ones too.
 	Headers []*Header `protobuf:"bytes,21,rep,name=headers,proto3" json:"headers,omitempty"`
@@ -140,7 +262,29 @@ type Message struct {
 	// as `HEADER_GARBAGE` or `CHARSET_UNKNOWN`. Empty for nearly all mail.
 	Defects []string `protobuf:"bytes,23,rep,name=defects,proto3" json:"defects,omitempty"`
 	// Stands for the flags as they are.
-	Etag          string `protobuf:"bytes,24,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,24,opt,name=etag,proto3" json:"etag,omitempty"`
+	// All who wrote it, where that is more than one. Empty for nearly all mail.
+	Authors []*Address `protobuf:"bytes,30,rep,name=authors,proto3" json:"authors,omitempty"`
+	// How it is signed or encrypted. Absent where it is neither.
+	Security *Security `protobuf:"bytes,31,opt,name=security,proto3" json:"security,omitempty"`
+	// What the mail servers on its way found out about its sender (RFC 8601), the
+	// last of them first: SPF, DKIM, DMARC. Only in the view FULL.
+	//
+	// Anyone can write such a header. Believe only those whose `authserv_id` is
+	// that of your own mail server, which removes forged ones with its name.
+	Authentication []*AuthenticationResults `protobuf:"bytes,32,rep,name=authentication,proto3" json:"authentication,omitempty"`
+	// What its invitation or other calendar part says. Only in the view FULL, and
+	// absent where it has none.
+	Calendar *CalendarEvent `protobuf:"bytes,33,opt,name=calendar,proto3" json:"calendar,omitempty"`
+	// What it says about the delivery of another message, where it is a delivery
+	// status notification (RFC 3464): a bounce, mostly. Only in the view FULL.
+	DeliveryReport *DeliveryReport `protobuf:"bytes,34,opt,name=delivery_report,json=deliveryReport,proto3" json:"delivery_report,omitempty"`
+	// What it says about a complaint, where it is a report of abuse (RFC 5965).
+	// Only in the view FULL.
+	AbuseReport *AbuseReport `protobuf:"bytes,35,opt,name=abuse_report,json=abuseReport,proto3" json:"abuse_report,omitempty"`
+	// What it says about another message, where it is a receipt (RFC 8098). Only
+	// in the view FULL.
+	ReadReceipt   *ReadReceipt `protobuf:"bytes,36,opt,name=read_receipt,json=readReceipt,proto3" json:"read_receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,13 +487,65 @@ func (x *Message) GetEtag() string {
 	return ""
 }
 
+func (x *Message) GetAuthors() []*Address {
+	if x != nil {
+		return x.Authors
+	}
+	return nil
+}
+
+func (x *Message) GetSecurity() *Security {
+	if x != nil {
+		return x.Security
+	}
+	return nil
+}
+
+func (x *Message) GetAuthentication() []*AuthenticationResults {
+	if x != nil {
+		return x.Authentication
+	}
+	return nil
+}
+
+func (x *Message) GetCalendar() *CalendarEvent {
+	if x != nil {
+		return x.Calendar
+	}
+	return nil
+}
+
+func (x *Message) GetDeliveryReport() *DeliveryReport {
+	if x != nil {
+		return x.DeliveryReport
+	}
+	return nil
+}
+
+func (x *Message) GetAbuseReport() *AbuseReport {
+	if x != nil {
+		return x.AbuseReport
+	}
+	return nil
+}
+
+func (x *Message) GetReadReceipt() *ReadReceipt {
+	if x != nil {
+		return x.ReadReceipt
+	}
+	return nil
+}
+
 // A person's or a program's mail address.
 type Address struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name that goes with it, decoded: `Ann Lee`. Often empty.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The address itself: `ann@example.com`.
-	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The address itself: `ann@example.com`. Empty where the header has only a
+	// name, such as that of an empty group: `undisclosed-recipients`.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The name of the group that it is listed in. Nearly always empty.
+	Group         string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -398,6 +594,13 @@ func (x *Address) GetAddress() string {
 	return ""
 }
 
+func (x *Address) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
 // The text of a message. Each form is at most 1 MiB; the raw message has no
 // bound.
 type Body struct {
@@ -408,7 +611,16 @@ type Body struct {
 	// is. Empty where the message has none.
 	Html string `protobuf:"bytes,2,opt,name=html,proto3" json:"html,omitempty"`
 	// One of the two is longer than this answer holds.
-	Truncated     bool `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Truncated bool `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// The HTML, safe to show: a fragment without scripts, forms, styles that reach
+	// out of it and everything else that is not known to be harmless. Only where
+	// `sanitize_html` asks for it. Images that are in the message are at the paths
+	// of their downloads, `/v1/…/attachments/2:download`, which need the token.
+	SanitizedHtml string `protobuf:"bytes,4,opt,name=sanitized_html,json=sanitizedHtml,proto3" json:"sanitized_html,omitempty"`
+	// `sanitized_html` has images that would be loaded from somewhere else, or had
+	// them before `block_remote_images` took them out. Loading one tells the sender
+	// that the message was opened.
+	RemoteImages  bool `protobuf:"varint,5,opt,name=remote_images,json=remoteImages,proto3" json:"remote_images,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -464,6 +676,20 @@ func (x *Body) GetTruncated() bool {
 	return false
 }
 
+func (x *Body) GetSanitizedHtml() string {
+	if x != nil {
+		return x.SanitizedHtml
+	}
+	return ""
+}
+
+func (x *Body) GetRemoteImages() bool {
+	if x != nil {
+		return x.RemoteImages
+	}
+	return false
+}
+
 // A part of a message that can be downloaded.
 type Attachment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -483,7 +709,11 @@ type Attachment struct {
 	// inline images as `cid:`.
 	ContentId string `protobuf:"bytes,6,opt,name=content_id,json=contentId,proto3" json:"content_id,omitempty"`
 	// `attachment` or `inline`.
-	Disposition   string `protobuf:"bytes,7,opt,name=disposition,proto3" json:"disposition,omitempty"`
+	Disposition string `protobuf:"bytes,7,opt,name=disposition,proto3" json:"disposition,omitempty"`
+	// What it is for, beyond its media type.
+	Kind Attachment_Kind `protobuf:"varint,8,opt,name=kind,proto3,enum=postern.v1.Attachment_Kind" json:"kind,omitempty"`
+	// The message within, for MESSAGE.
+	Message       *EmbeddedMessage `protobuf:"bytes,9,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +797,958 @@ func (x *Attachment) GetDisposition() string {
 	return ""
 }
 
+func (x *Attachment) GetKind() Attachment_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Attachment_KIND_UNSPECIFIED
+}
+
+func (x *Attachment) GetMessage() *EmbeddedMessage {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+// What a message within another one says of itself.
+type EmbeddedMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who wrote it.
+	From *Address `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Whom it is to.
+	To []*Address `protobuf:"bytes,2,rep,name=to,proto3" json:"to,omitempty"`
+	// Who gets a copy.
+	Cc []*Address `protobuf:"bytes,3,rep,name=cc,proto3" json:"cc,omitempty"`
+	// Subject, decoded.
+	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
+	// When its sender says that it was sent.
+	Date *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=date,proto3" json:"date,omitempty"`
+	// Its Message-ID header, without angle brackets.
+	MessageId string `protobuf:"bytes,6,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// Its texts and attachments, which can be downloaded by their names. Empty in
+	// lists.
+	Parts         []*Attachment `protobuf:"bytes,7,rep,name=parts,proto3" json:"parts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmbeddedMessage) Reset() {
+	*x = EmbeddedMessage{}
+	mi := &file_postern_v1_message_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmbeddedMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmbeddedMessage) ProtoMessage() {}
+
+func (x *EmbeddedMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmbeddedMessage.ProtoReflect.Descriptor instead.
+func (*EmbeddedMessage) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *EmbeddedMessage) GetFrom() *Address {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *EmbeddedMessage) GetTo() []*Address {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *EmbeddedMessage) GetCc() []*Address {
+	if x != nil {
+		return x.Cc
+	}
+	return nil
+}
+
+func (x *EmbeddedMessage) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *EmbeddedMessage) GetDate() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Date
+	}
+	return nil
+}
+
+func (x *EmbeddedMessage) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *EmbeddedMessage) GetParts() []*Attachment {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// How a message is signed or encrypted. Postern has no keys: it tells what the
+// message claims and does not verify it.
+type Security struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What made the signature or the encryption.
+	Scheme Security_Scheme `protobuf:"varint,1,opt,name=scheme,proto3,enum=postern.v1.Security_Scheme" json:"scheme,omitempty"`
+	// It carries a signature.
+	Signed bool `protobuf:"varint,2,opt,name=signed,proto3" json:"signed,omitempty"`
+	// Its content is encrypted. What is in it can only be downloaded.
+	Encrypted     bool `protobuf:"varint,3,opt,name=encrypted,proto3" json:"encrypted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Security) Reset() {
+	*x = Security{}
+	mi := &file_postern_v1_message_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Security) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Security) ProtoMessage() {}
+
+func (x *Security) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Security.ProtoReflect.Descriptor instead.
+func (*Security) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Security) GetScheme() Security_Scheme {
+	if x != nil {
+		return x.Scheme
+	}
+	return Security_SCHEME_UNSPECIFIED
+}
+
+func (x *Security) GetSigned() bool {
+	if x != nil {
+		return x.Signed
+	}
+	return false
+}
+
+func (x *Security) GetEncrypted() bool {
+	if x != nil {
+		return x.Encrypted
+	}
+	return false
+}
+
+// What one mail server found out about the sender of a message (RFC 8601).
+type AuthenticationResults struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name by which the server goes: `mx.example.com`.
+	AuthservId string `protobuf:"bytes,1,opt,name=authserv_id,json=authservId,proto3" json:"authserv_id,omitempty"`
+	// What it found, method by method. Empty where it has checked nothing.
+	Results       []*AuthenticationResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthenticationResults) Reset() {
+	*x = AuthenticationResults{}
+	mi := &file_postern_v1_message_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthenticationResults) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthenticationResults) ProtoMessage() {}
+
+func (x *AuthenticationResults) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthenticationResults.ProtoReflect.Descriptor instead.
+func (*AuthenticationResults) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AuthenticationResults) GetAuthservId() string {
+	if x != nil {
+		return x.AuthservId
+	}
+	return ""
+}
+
+func (x *AuthenticationResults) GetResults() []*AuthenticationResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// The result of one method of authentication.
+type AuthenticationResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The method in lower case: `spf`, `dkim`, `dmarc`, `arc`.
+	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
+	// Its result in lower case: `pass`, `fail`, `softfail`, `none`, `temperror`.
+	Result string `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	// Why, in words. Often empty.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What was looked at: `smtp.mailfrom`, `header.d`, `header.from`.
+	Properties    map[string]string `protobuf:"bytes,4,rep,name=properties,proto3" json:"properties,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthenticationResult) Reset() {
+	*x = AuthenticationResult{}
+	mi := &file_postern_v1_message_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthenticationResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthenticationResult) ProtoMessage() {}
+
+func (x *AuthenticationResult) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthenticationResult.ProtoReflect.Descriptor instead.
+func (*AuthenticationResult) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AuthenticationResult) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *AuthenticationResult) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *AuthenticationResult) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AuthenticationResult) GetProperties() map[string]string {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
+}
+
+// What a calendar part says about its first event (RFC 5545).
+type CalendarEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is about (RFC 5546): `REQUEST`, `REPLY`, `CANCEL`, `PUBLISH`.
+	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
+	// The event's id, which all messages about it share.
+	Uid string `protobuf:"bytes,2,opt,name=uid,proto3" json:"uid,omitempty"`
+	// Counts the versions of the event.
+	Sequence int32 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// What it is called.
+	Summary string `protobuf:"bytes,4,opt,name=summary,proto3" json:"summary,omitempty"`
+	// What it is about.
+	Description string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
+	// Where it is.
+	Location string `protobuf:"bytes,6,opt,name=location,proto3" json:"location,omitempty"`
+	// `CONFIRMED`, `TENTATIVE` or `CANCELLED`.
+	Status string `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	// When it begins.
+	Start *CalendarTime `protobuf:"bytes,8,opt,name=start,proto3" json:"start,omitempty"`
+	// When it ends: given, or else computed of its duration.
+	End *CalendarTime `protobuf:"bytes,9,opt,name=end,proto3" json:"end,omitempty"`
+	// How it repeats, as RFC 5545 writes it: `FREQ=WEEKLY;COUNT=10`.
+	RecurrenceRule string `protobuf:"bytes,10,opt,name=recurrence_rule,json=recurrenceRule,proto3" json:"recurrence_rule,omitempty"`
+	// Which occurrence of an event that repeats is meant. Absent for all.
+	RecurrenceId *CalendarTime `protobuf:"bytes,11,opt,name=recurrence_id,json=recurrenceId,proto3" json:"recurrence_id,omitempty"`
+	// Who invites.
+	Organizer *Address `protobuf:"bytes,12,opt,name=organizer,proto3" json:"organizer,omitempty"`
+	// Who is invited, 500 at most. In a REPLY the one who answers.
+	Attendees []*Attendee `protobuf:"bytes,13,rep,name=attendees,proto3" json:"attendees,omitempty"`
+	// The name of the attachment that this was read from.
+	Attachment    string `protobuf:"bytes,14,opt,name=attachment,proto3" json:"attachment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CalendarEvent) Reset() {
+	*x = CalendarEvent{}
+	mi := &file_postern_v1_message_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CalendarEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CalendarEvent) ProtoMessage() {}
+
+func (x *CalendarEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CalendarEvent.ProtoReflect.Descriptor instead.
+func (*CalendarEvent) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CalendarEvent) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *CalendarEvent) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *CalendarEvent) GetSequence() int32 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *CalendarEvent) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *CalendarEvent) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *CalendarEvent) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *CalendarEvent) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *CalendarEvent) GetStart() *CalendarTime {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *CalendarEvent) GetEnd() *CalendarTime {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *CalendarEvent) GetRecurrenceRule() string {
+	if x != nil {
+		return x.RecurrenceRule
+	}
+	return ""
+}
+
+func (x *CalendarEvent) GetRecurrenceId() *CalendarTime {
+	if x != nil {
+		return x.RecurrenceId
+	}
+	return nil
+}
+
+func (x *CalendarEvent) GetOrganizer() *Address {
+	if x != nil {
+		return x.Organizer
+	}
+	return nil
+}
+
+func (x *CalendarEvent) GetAttendees() []*Attendee {
+	if x != nil {
+		return x.Attendees
+	}
+	return nil
+}
+
+func (x *CalendarEvent) GetAttachment() string {
+	if x != nil {
+		return x.Attachment
+	}
+	return ""
+}
+
+// Somebody who is invited to an event.
+type Attendee struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who it is.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The answer: `NEEDS-ACTION`, `ACCEPTED`, `DECLINED`, `TENTATIVE`.
+	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	// `CHAIR`, `REQ-PARTICIPANT`, `OPT-PARTICIPANT` or `NON-PARTICIPANT`.
+	Role          string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attendee) Reset() {
+	*x = Attendee{}
+	mi := &file_postern_v1_message_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attendee) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attendee) ProtoMessage() {}
+
+func (x *Attendee) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attendee.ProtoReflect.Descriptor instead.
+func (*Attendee) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Attendee) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *Attendee) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Attendee) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+// A date with or without a time of day.
+type CalendarTime struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The time on the clocks of the zone, `2026-11-24T14:00:00`, or a date,
+	// `2026-11-24`.
+	Local string `protobuf:"bytes,1,opt,name=local,proto3" json:"local,omitempty"`
+	// The name of the zone as the event has it: `Europe/Berlin`,
+	// `W. Europe Standard Time`, `UTC`. Empty for a date, and for a time that is
+	// meant wherever one is.
+	TimeZone string `protobuf:"bytes,2,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// The instant. Absent for a date, and where the zone is not known.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CalendarTime) Reset() {
+	*x = CalendarTime{}
+	mi := &file_postern_v1_message_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CalendarTime) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CalendarTime) ProtoMessage() {}
+
+func (x *CalendarTime) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CalendarTime.ProtoReflect.Descriptor instead.
+func (*CalendarTime) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CalendarTime) GetLocal() string {
+	if x != nil {
+		return x.Local
+	}
+	return ""
+}
+
+func (x *CalendarTime) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *CalendarTime) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// A delivery status notification (RFC 3464).
+type DeliveryReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The mail server that reports.
+	ReportingMta string `protobuf:"bytes,1,opt,name=reporting_mta,json=reportingMta,proto3" json:"reporting_mta,omitempty"`
+	// When the message came to that server.
+	ArrivalTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=arrival_time,json=arrivalTime,proto3" json:"arrival_time,omitempty"`
+	// What became of the message, for each recipient; 1,000 at most.
+	Recipients []*DeliveryStatus `protobuf:"bytes,3,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	// The message that this is about, as far as the report returns it. Its
+	// `message_id` tells which one it was.
+	Original      *EmbeddedMessage `protobuf:"bytes,4,opt,name=original,proto3" json:"original,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryReport) Reset() {
+	*x = DeliveryReport{}
+	mi := &file_postern_v1_message_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryReport) ProtoMessage() {}
+
+func (x *DeliveryReport) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryReport.ProtoReflect.Descriptor instead.
+func (*DeliveryReport) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeliveryReport) GetReportingMta() string {
+	if x != nil {
+		return x.ReportingMta
+	}
+	return ""
+}
+
+func (x *DeliveryReport) GetArrivalTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ArrivalTime
+	}
+	return nil
+}
+
+func (x *DeliveryReport) GetRecipients() []*DeliveryStatus {
+	if x != nil {
+		return x.Recipients
+	}
+	return nil
+}
+
+func (x *DeliveryReport) GetOriginal() *EmbeddedMessage {
+	if x != nil {
+		return x.Original
+	}
+	return nil
+}
+
+// What became of a message for one recipient (RFC 3464 section 2.3).
+type DeliveryStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address that delivery was tried to.
+	Recipient string `protobuf:"bytes,1,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// The address that the sender gave, where the report tells.
+	OriginalRecipient string `protobuf:"bytes,2,opt,name=original_recipient,json=originalRecipient,proto3" json:"original_recipient,omitempty"`
+	// `failed`, `delayed`, `delivered`, `relayed` or `expanded`.
+	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	// The enhanced status code (RFC 3463): `5.1.1`.
+	Status string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// The server that refused.
+	RemoteMta string `protobuf:"bytes,5,opt,name=remote_mta,json=remoteMta,proto3" json:"remote_mta,omitempty"`
+	// What it said.
+	Diagnostic    string `protobuf:"bytes,6,opt,name=diagnostic,proto3" json:"diagnostic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryStatus) Reset() {
+	*x = DeliveryStatus{}
+	mi := &file_postern_v1_message_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryStatus) ProtoMessage() {}
+
+func (x *DeliveryStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryStatus.ProtoReflect.Descriptor instead.
+func (*DeliveryStatus) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeliveryStatus) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
+}
+
+func (x *DeliveryStatus) GetOriginalRecipient() string {
+	if x != nil {
+		return x.OriginalRecipient
+	}
+	return ""
+}
+
+func (x *DeliveryStatus) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *DeliveryStatus) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *DeliveryStatus) GetRemoteMta() string {
+	if x != nil {
+		return x.RemoteMta
+	}
+	return ""
+}
+
+func (x *DeliveryStatus) GetDiagnostic() string {
+	if x != nil {
+		return x.Diagnostic
+	}
+	return ""
+}
+
+// A report of abuse (RFC 5965), as mail providers send it when somebody calls a
+// message spam.
+type AbuseReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `abuse`, `fraud`, `virus`, `not-spam`, `other`.
+	FeedbackType string `protobuf:"bytes,1,opt,name=feedback_type,json=feedbackType,proto3" json:"feedback_type,omitempty"`
+	// What made the report.
+	UserAgent string `protobuf:"bytes,2,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	// Where the reported message came from.
+	SourceIp string `protobuf:"bytes,3,opt,name=source_ip,json=sourceIp,proto3" json:"source_ip,omitempty"`
+	// When it came.
+	ArrivalTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=arrival_time,json=arrivalTime,proto3" json:"arrival_time,omitempty"`
+	// Its sender by its envelope.
+	OriginalMailFrom string `protobuf:"bytes,5,opt,name=original_mail_from,json=originalMailFrom,proto3" json:"original_mail_from,omitempty"`
+	// Its recipients by its envelope, 100 at most. Often left out, to protect who
+	// complains.
+	OriginalRcptTo []string `protobuf:"bytes,6,rep,name=original_rcpt_to,json=originalRcptTo,proto3" json:"original_rcpt_to,omitempty"`
+	// The domains that are said to be responsible, 100 at most.
+	ReportedDomains []string `protobuf:"bytes,7,rep,name=reported_domains,json=reportedDomains,proto3" json:"reported_domains,omitempty"`
+	// The message that this is about, as far as the report returns it.
+	Original      *EmbeddedMessage `protobuf:"bytes,8,opt,name=original,proto3" json:"original,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbuseReport) Reset() {
+	*x = AbuseReport{}
+	mi := &file_postern_v1_message_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbuseReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbuseReport) ProtoMessage() {}
+
+func (x *AbuseReport) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbuseReport.ProtoReflect.Descriptor instead.
+func (*AbuseReport) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AbuseReport) GetFeedbackType() string {
+	if x != nil {
+		return x.FeedbackType
+	}
+	return ""
+}
+
+func (x *AbuseReport) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+func (x *AbuseReport) GetSourceIp() string {
+	if x != nil {
+		return x.SourceIp
+	}
+	return ""
+}
+
+func (x *AbuseReport) GetArrivalTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ArrivalTime
+	}
+	return nil
+}
+
+func (x *AbuseReport) GetOriginalMailFrom() string {
+	if x != nil {
+		return x.OriginalMailFrom
+	}
+	return ""
+}
+
+func (x *AbuseReport) GetOriginalRcptTo() []string {
+	if x != nil {
+		return x.OriginalRcptTo
+	}
+	return nil
+}
+
+func (x *AbuseReport) GetReportedDomains() []string {
+	if x != nil {
+		return x.ReportedDomains
+	}
+	return nil
+}
+
+func (x *AbuseReport) GetOriginal() *EmbeddedMessage {
+	if x != nil {
+		return x.Original
+	}
+	return nil
+}
+
+// A receipt (RFC 8098).
+type ReadReceipt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose receipt it is.
+	Recipient string `protobuf:"bytes,1,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// The Message-ID of the message that it is about, without angle brackets.
+	OriginalMessageId string `protobuf:"bytes,2,opt,name=original_message_id,json=originalMessageId,proto3" json:"original_message_id,omitempty"`
+	// What became of that message: `displayed`, `deleted`, `dispatched`,
+	// `processed`.
+	Disposition string `protobuf:"bytes,3,opt,name=disposition,proto3" json:"disposition,omitempty"`
+	// It was sent without anybody's doing.
+	Automatic     bool `protobuf:"varint,4,opt,name=automatic,proto3" json:"automatic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadReceipt) Reset() {
+	*x = ReadReceipt{}
+	mi := &file_postern_v1_message_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadReceipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadReceipt) ProtoMessage() {}
+
+func (x *ReadReceipt) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadReceipt.ProtoReflect.Descriptor instead.
+func (*ReadReceipt) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReadReceipt) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
+}
+
+func (x *ReadReceipt) GetOriginalMessageId() string {
+	if x != nil {
+		return x.OriginalMessageId
+	}
+	return ""
+}
+
+func (x *ReadReceipt) GetDisposition() string {
+	if x != nil {
+		return x.Disposition
+	}
+	return ""
+}
+
+func (x *ReadReceipt) GetAutomatic() bool {
+	if x != nil {
+		return x.Automatic
+	}
+	return false
+}
+
 // One header of a message.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -580,7 +1762,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_postern_v1_message_proto_msgTypes[4]
+	mi := &file_postern_v1_message_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +1774,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_message_proto_msgTypes[4]
+	mi := &file_postern_v1_message_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +1787,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_postern_v1_message_proto_rawDescGZIP(), []int{4}
+	return file_postern_v1_message_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Header) GetName() string {
@@ -627,7 +1809,7 @@ var File_postern_v1_message_proto protoreflect.FileDescriptor
 const file_postern_v1_message_proto_rawDesc = "" +
 	"\n" +
 	"\x18postern/v1/message.proto\x12\n" +
-	"postern.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\b\n" +
+	"postern.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\f\n" +
 	"\aMessage\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
 	"\x06folder\x18\x02 \x01(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
@@ -657,20 +1839,30 @@ const file_postern_v1_message_proto_rawDesc = "" +
 	"\aheaders\x18\x15 \x03(\v2\x12.postern.v1.HeaderB\x04\xe2A\x01\x03R\aheaders\x12\x1f\n" +
 	"\bemail_id\x18\x16 \x01(\tB\x04\xe2A\x01\x03R\aemailId\x12\x1e\n" +
 	"\adefects\x18\x17 \x03(\tB\x04\xe2A\x01\x03R\adefects\x12\x18\n" +
-	"\x04etag\x18\x18 \x01(\tB\x04\xe2A\x01\x03R\x04etag\"A\n" +
+	"\x04etag\x18\x18 \x01(\tB\x04\xe2A\x01\x03R\x04etag\x123\n" +
+	"\aauthors\x18\x1e \x03(\v2\x13.postern.v1.AddressB\x04\xe2A\x01\x03R\aauthors\x126\n" +
+	"\bsecurity\x18\x1f \x01(\v2\x14.postern.v1.SecurityB\x04\xe2A\x01\x03R\bsecurity\x12O\n" +
+	"\x0eauthentication\x18  \x03(\v2!.postern.v1.AuthenticationResultsB\x04\xe2A\x01\x03R\x0eauthentication\x12;\n" +
+	"\bcalendar\x18! \x01(\v2\x19.postern.v1.CalendarEventB\x04\xe2A\x01\x03R\bcalendar\x12I\n" +
+	"\x0fdelivery_report\x18\" \x01(\v2\x1a.postern.v1.DeliveryReportB\x04\xe2A\x01\x03R\x0edeliveryReport\x12@\n" +
+	"\fabuse_report\x18# \x01(\v2\x17.postern.v1.AbuseReportB\x04\xe2A\x01\x03R\vabuseReport\x12@\n" +
+	"\fread_receipt\x18$ \x01(\v2\x17.postern.v1.ReadReceiptB\x04\xe2A\x01\x03R\vreadReceipt\"A\n" +
 	"\x04View\x12\x14\n" +
 	"\x10VIEW_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aMINIMAL\x10\x01\x12\f\n" +
 	"\bMETADATA\x10\x02\x12\b\n" +
 	"\x04FULL\x10\x03:N\xeaAK\n" +
-	"\x0fpostern/Message\x12%accounts/{account}/messages/{message}*\bmessages2\amessage\"7\n" +
+	"\x0fpostern/Message\x12%accounts/{account}/messages/{message}*\bmessages2\amessage\"M\n" +
 	"\aAddress\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"L\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05group\x18\x03 \x01(\tR\x05group\"\x98\x01\n" +
 	"\x04Body\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x12\n" +
 	"\x04html\x18\x02 \x01(\tR\x04html\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"\xc9\x02\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\x12%\n" +
+	"\x0esanitized_html\x18\x04 \x01(\tR\rsanitizedHtml\x12#\n" +
+	"\rremote_images\x18\x05 \x01(\bR\fremoteImages\"\x9e\x04\n" +
 	"\n" +
 	"Attachment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -680,9 +1872,109 @@ const file_postern_v1_message_proto_rawDesc = "" +
 	"\fencoded_size\x18\x05 \x01(\x03R\vencodedSize\x12\x1d\n" +
 	"\n" +
 	"content_id\x18\x06 \x01(\tR\tcontentId\x12 \n" +
-	"\vdisposition\x18\a \x01(\tR\vdisposition:p\xeaAm\n" +
+	"\vdisposition\x18\a \x01(\tR\vdisposition\x12/\n" +
+	"\x04kind\x18\b \x01(\x0e2\x1b.postern.v1.Attachment.KindR\x04kind\x125\n" +
+	"\amessage\x18\t \x01(\v2\x1b.postern.v1.EmbeddedMessageR\amessage\"k\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aMESSAGE\x10\x01\x12\f\n" +
+	"\bCALENDAR\x10\x02\x12\n" +
+	"\n" +
+	"\x06REPORT\x10\x03\x12\r\n" +
+	"\tSIGNATURE\x10\x04\x12\r\n" +
+	"\tENCRYPTED\x10\x05\x12\b\n" +
+	"\x04TNEF\x10\x06:p\xeaAm\n" +
 	"\x12postern/Attachment\x12>accounts/{account}/messages/{message}/attachments/{attachment}*\vattachments2\n" +
-	"attachment\"2\n" +
+	"attachment\"\x9b\x02\n" +
+	"\x0fEmbeddedMessage\x12'\n" +
+	"\x04from\x18\x01 \x01(\v2\x13.postern.v1.AddressR\x04from\x12#\n" +
+	"\x02to\x18\x02 \x03(\v2\x13.postern.v1.AddressR\x02to\x12#\n" +
+	"\x02cc\x18\x03 \x03(\v2\x13.postern.v1.AddressR\x02cc\x12\x18\n" +
+	"\asubject\x18\x04 \x01(\tR\asubject\x12.\n" +
+	"\x04date\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04date\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x06 \x01(\tR\tmessageId\x12,\n" +
+	"\x05parts\x18\a \x03(\v2\x16.postern.v1.AttachmentR\x05parts\"\xaf\x01\n" +
+	"\bSecurity\x123\n" +
+	"\x06scheme\x18\x01 \x01(\x0e2\x1b.postern.v1.Security.SchemeR\x06scheme\x12\x16\n" +
+	"\x06signed\x18\x02 \x01(\bR\x06signed\x12\x1c\n" +
+	"\tencrypted\x18\x03 \x01(\bR\tencrypted\"8\n" +
+	"\x06Scheme\x12\x16\n" +
+	"\x12SCHEME_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aOPENPGP\x10\x01\x12\t\n" +
+	"\x05SMIME\x10\x02\"t\n" +
+	"\x15AuthenticationResults\x12\x1f\n" +
+	"\vauthserv_id\x18\x01 \x01(\tR\n" +
+	"authservId\x12:\n" +
+	"\aresults\x18\x02 \x03(\v2 .postern.v1.AuthenticationResultR\aresults\"\xef\x01\n" +
+	"\x14AuthenticationResult\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\tR\x06method\x12\x16\n" +
+	"\x06result\x18\x02 \x01(\tR\x06result\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12P\n" +
+	"\n" +
+	"properties\x18\x04 \x03(\v20.postern.v1.AuthenticationResult.PropertiesEntryR\n" +
+	"properties\x1a=\n" +
+	"\x0fPropertiesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x90\x04\n" +
+	"\rCalendarEvent\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\tR\x06method\x12\x10\n" +
+	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x1a\n" +
+	"\bsequence\x18\x03 \x01(\x05R\bsequence\x12\x18\n" +
+	"\asummary\x18\x04 \x01(\tR\asummary\x12 \n" +
+	"\vdescription\x18\x05 \x01(\tR\vdescription\x12\x1a\n" +
+	"\blocation\x18\x06 \x01(\tR\blocation\x12\x16\n" +
+	"\x06status\x18\a \x01(\tR\x06status\x12.\n" +
+	"\x05start\x18\b \x01(\v2\x18.postern.v1.CalendarTimeR\x05start\x12*\n" +
+	"\x03end\x18\t \x01(\v2\x18.postern.v1.CalendarTimeR\x03end\x12'\n" +
+	"\x0frecurrence_rule\x18\n" +
+	" \x01(\tR\x0erecurrenceRule\x12=\n" +
+	"\rrecurrence_id\x18\v \x01(\v2\x18.postern.v1.CalendarTimeR\frecurrenceId\x121\n" +
+	"\torganizer\x18\f \x01(\v2\x13.postern.v1.AddressR\torganizer\x122\n" +
+	"\tattendees\x18\r \x03(\v2\x14.postern.v1.AttendeeR\tattendees\x12\x1e\n" +
+	"\n" +
+	"attachment\x18\x0e \x01(\tR\n" +
+	"attachment\"e\n" +
+	"\bAttendee\x12-\n" +
+	"\aaddress\x18\x01 \x01(\v2\x13.postern.v1.AddressR\aaddress\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\"q\n" +
+	"\fCalendarTime\x12\x14\n" +
+	"\x05local\x18\x01 \x01(\tR\x05local\x12\x1b\n" +
+	"\ttime_zone\x18\x02 \x01(\tR\btimeZone\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xe9\x01\n" +
+	"\x0eDeliveryReport\x12#\n" +
+	"\rreporting_mta\x18\x01 \x01(\tR\freportingMta\x12=\n" +
+	"\farrival_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\varrivalTime\x12:\n" +
+	"\n" +
+	"recipients\x18\x03 \x03(\v2\x1a.postern.v1.DeliveryStatusR\n" +
+	"recipients\x127\n" +
+	"\boriginal\x18\x04 \x01(\v2\x1b.postern.v1.EmbeddedMessageR\boriginal\"\xcc\x01\n" +
+	"\x0eDeliveryStatus\x12\x1c\n" +
+	"\trecipient\x18\x01 \x01(\tR\trecipient\x12-\n" +
+	"\x12original_recipient\x18\x02 \x01(\tR\x11originalRecipient\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x16\n" +
+	"\x06status\x18\x04 \x01(\tR\x06status\x12\x1d\n" +
+	"\n" +
+	"remote_mta\x18\x05 \x01(\tR\tremoteMta\x12\x1e\n" +
+	"\n" +
+	"diagnostic\x18\x06 \x01(\tR\n" +
+	"diagnostic\"\xe9\x02\n" +
+	"\vAbuseReport\x12#\n" +
+	"\rfeedback_type\x18\x01 \x01(\tR\ffeedbackType\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\x02 \x01(\tR\tuserAgent\x12\x1b\n" +
+	"\tsource_ip\x18\x03 \x01(\tR\bsourceIp\x12=\n" +
+	"\farrival_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\varrivalTime\x12,\n" +
+	"\x12original_mail_from\x18\x05 \x01(\tR\x10originalMailFrom\x12(\n" +
+	"\x10original_rcpt_to\x18\x06 \x03(\tR\x0eoriginalRcptTo\x12)\n" +
+	"\x10reported_domains\x18\a \x03(\tR\x0freportedDomains\x127\n" +
+	"\boriginal\x18\b \x01(\v2\x1b.postern.v1.EmbeddedMessageR\boriginal\"\x9b\x01\n" +
+	"\vReadReceipt\x12\x1c\n" +
+	"\trecipient\x18\x01 \x01(\tR\trecipient\x12.\n" +
+	"\x13original_message_id\x18\x02 \x01(\tR\x11originalMessageId\x12 \n" +
+	"\vdisposition\x18\x03 \x01(\tR\vdisposition\x12\x1c\n" +
+	"\tautomatic\x18\x04 \x01(\bR\tautomatic\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05valueB:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
@@ -699,34 +1991,77 @@ func file_postern_v1_message_proto_rawDescGZIP() []byte {
 	return file_postern_v1_message_proto_rawDescData
 }
 
-var file_postern_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_postern_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_postern_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_postern_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_postern_v1_message_proto_goTypes = []any{
 	(Message_View)(0),             // 0: postern.v1.Message.View
-	(*Message)(nil),               // 1: postern.v1.Message
-	(*Address)(nil),               // 2: postern.v1.Address
-	(*Body)(nil),                  // 3: postern.v1.Body
-	(*Attachment)(nil),            // 4: postern.v1.Attachment
-	(*Header)(nil),                // 5: postern.v1.Header
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(Attachment_Kind)(0),          // 1: postern.v1.Attachment.Kind
+	(Security_Scheme)(0),          // 2: postern.v1.Security.Scheme
+	(*Message)(nil),               // 3: postern.v1.Message
+	(*Address)(nil),               // 4: postern.v1.Address
+	(*Body)(nil),                  // 5: postern.v1.Body
+	(*Attachment)(nil),            // 6: postern.v1.Attachment
+	(*EmbeddedMessage)(nil),       // 7: postern.v1.EmbeddedMessage
+	(*Security)(nil),              // 8: postern.v1.Security
+	(*AuthenticationResults)(nil), // 9: postern.v1.AuthenticationResults
+	(*AuthenticationResult)(nil),  // 10: postern.v1.AuthenticationResult
+	(*CalendarEvent)(nil),         // 11: postern.v1.CalendarEvent
+	(*Attendee)(nil),              // 12: postern.v1.Attendee
+	(*CalendarTime)(nil),          // 13: postern.v1.CalendarTime
+	(*DeliveryReport)(nil),        // 14: postern.v1.DeliveryReport
+	(*DeliveryStatus)(nil),        // 15: postern.v1.DeliveryStatus
+	(*AbuseReport)(nil),           // 16: postern.v1.AbuseReport
+	(*ReadReceipt)(nil),           // 17: postern.v1.ReadReceipt
+	(*Header)(nil),                // 18: postern.v1.Header
+	nil,                           // 19: postern.v1.AuthenticationResult.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_postern_v1_message_proto_depIdxs = []int32{
-	6,  // 0: postern.v1.Message.internal_date:type_name -> google.protobuf.Timestamp
-	6,  // 1: postern.v1.Message.date:type_name -> google.protobuf.Timestamp
-	2,  // 2: postern.v1.Message.from:type_name -> postern.v1.Address
-	2,  // 3: postern.v1.Message.sender:type_name -> postern.v1.Address
-	2,  // 4: postern.v1.Message.to:type_name -> postern.v1.Address
-	2,  // 5: postern.v1.Message.cc:type_name -> postern.v1.Address
-	2,  // 6: postern.v1.Message.bcc:type_name -> postern.v1.Address
-	2,  // 7: postern.v1.Message.reply_to:type_name -> postern.v1.Address
-	3,  // 8: postern.v1.Message.body:type_name -> postern.v1.Body
-	4,  // 9: postern.v1.Message.attachments:type_name -> postern.v1.Attachment
-	5,  // 10: postern.v1.Message.headers:type_name -> postern.v1.Header
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	20, // 0: postern.v1.Message.internal_date:type_name -> google.protobuf.Timestamp
+	20, // 1: postern.v1.Message.date:type_name -> google.protobuf.Timestamp
+	4,  // 2: postern.v1.Message.from:type_name -> postern.v1.Address
+	4,  // 3: postern.v1.Message.sender:type_name -> postern.v1.Address
+	4,  // 4: postern.v1.Message.to:type_name -> postern.v1.Address
+	4,  // 5: postern.v1.Message.cc:type_name -> postern.v1.Address
+	4,  // 6: postern.v1.Message.bcc:type_name -> postern.v1.Address
+	4,  // 7: postern.v1.Message.reply_to:type_name -> postern.v1.Address
+	5,  // 8: postern.v1.Message.body:type_name -> postern.v1.Body
+	6,  // 9: postern.v1.Message.attachments:type_name -> postern.v1.Attachment
+	18, // 10: postern.v1.Message.headers:type_name -> postern.v1.Header
+	4,  // 11: postern.v1.Message.authors:type_name -> postern.v1.Address
+	8,  // 12: postern.v1.Message.security:type_name -> postern.v1.Security
+	9,  // 13: postern.v1.Message.authentication:type_name -> postern.v1.AuthenticationResults
+	11, // 14: postern.v1.Message.calendar:type_name -> postern.v1.CalendarEvent
+	14, // 15: postern.v1.Message.delivery_report:type_name -> postern.v1.DeliveryReport
+	16, // 16: postern.v1.Message.abuse_report:type_name -> postern.v1.AbuseReport
+	17, // 17: postern.v1.Message.read_receipt:type_name -> postern.v1.ReadReceipt
+	1,  // 18: postern.v1.Attachment.kind:type_name -> postern.v1.Attachment.Kind
+	7,  // 19: postern.v1.Attachment.message:type_name -> postern.v1.EmbeddedMessage
+	4,  // 20: postern.v1.EmbeddedMessage.from:type_name -> postern.v1.Address
+	4,  // 21: postern.v1.EmbeddedMessage.to:type_name -> postern.v1.Address
+	4,  // 22: postern.v1.EmbeddedMessage.cc:type_name -> postern.v1.Address
+	20, // 23: postern.v1.EmbeddedMessage.date:type_name -> google.protobuf.Timestamp
+	6,  // 24: postern.v1.EmbeddedMessage.parts:type_name -> postern.v1.Attachment
+	2,  // 25: postern.v1.Security.scheme:type_name -> postern.v1.Security.Scheme
+	10, // 26: postern.v1.AuthenticationResults.results:type_name -> postern.v1.AuthenticationResult
+	19, // 27: postern.v1.AuthenticationResult.properties:type_name -> postern.v1.AuthenticationResult.PropertiesEntry
+	13, // 28: postern.v1.CalendarEvent.start:type_name -> postern.v1.CalendarTime
+	13, // 29: postern.v1.CalendarEvent.end:type_name -> postern.v1.CalendarTime
+	13, // 30: postern.v1.CalendarEvent.recurrence_id:type_name -> postern.v1.CalendarTime
+	4,  // 31: postern.v1.CalendarEvent.organizer:type_name -> postern.v1.Address
+	12, // 32: postern.v1.CalendarEvent.attendees:type_name -> postern.v1.Attendee
+	4,  // 33: postern.v1.Attendee.address:type_name -> postern.v1.Address
+	20, // 34: postern.v1.CalendarTime.time:type_name -> google.protobuf.Timestamp
+	20, // 35: postern.v1.DeliveryReport.arrival_time:type_name -> google.protobuf.Timestamp
+	15, // 36: postern.v1.DeliveryReport.recipients:type_name -> postern.v1.DeliveryStatus
+	7,  // 37: postern.v1.DeliveryReport.original:type_name -> postern.v1.EmbeddedMessage
+	20, // 38: postern.v1.AbuseReport.arrival_time:type_name -> google.protobuf.Timestamp
+	7,  // 39: postern.v1.AbuseReport.original:type_name -> postern.v1.EmbeddedMessage
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_message_proto_init() }
@@ -739,8 +2074,8 @@ func file_postern_v1_message_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_message_proto_rawDesc), len(file_postern_v1_message_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   5,
+			NumEnums:      3,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -266,9 +266,14 @@ type GetMessageRequest struct {
 	// most there is.
 	MaxBodyBytes int32 `protobuf:"varint,4,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
 	// The fields to answer with, among those of the view. Default: all of them.
-	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,5,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ReadMask *fieldmaskpb.FieldMask `protobuf:"bytes,5,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
+	// Answer with `body.sanitized_html`: the HTML, safe to show.
+	SanitizeHtml bool `protobuf:"varint,6,opt,name=sanitize_html,json=sanitizeHtml,proto3" json:"sanitize_html,omitempty"`
+	// Leave images that would be loaded from somewhere else out of
+	// `body.sanitized_html`.
+	BlockRemoteImages bool `protobuf:"varint,7,opt,name=block_remote_images,json=blockRemoteImages,proto3" json:"block_remote_images,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *GetMessageRequest) Reset() {
@@ -334,6 +339,20 @@ func (x *GetMessageRequest) GetReadMask() *fieldmaskpb.FieldMask {
 		return x.ReadMask
 	}
 	return nil
+}
+
+func (x *GetMessageRequest) GetSanitizeHtml() bool {
+	if x != nil {
+		return x.SanitizeHtml
+	}
+	return false
+}
+
+func (x *GetMessageRequest) GetBlockRemoteImages() bool {
+	if x != nil {
+		return x.BlockRemoteImages
+	}
+	return false
 }
 
 // Asks for a message as it is.
@@ -447,14 +466,16 @@ const file_postern_v1_message_service_proto_rawDesc = "" +
 	"\tread_mask\x18\b \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\breadMask\"o\n" +
 	"\x14ListMessagesResponse\x12/\n" +
 	"\bmessages\x18\x01 \x03(\v2\x13.postern.v1.MessageR\bmessages\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc3\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa4\x04\n" +
 	"\x11GetMessageRequest\x12n\n" +
 	"\x04name\x18\x01 \x01(\tBZ\xe2A\x01\x02\xfaA\x11\n" +
 	"\x0fpostern/Message\xbaH?r=2;^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}$R\x04name\x12:\n" +
 	"\x04view\x18\x02 \x01(\x0e2\x18.postern.v1.Message.ViewB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\x04view\x12Q\n" +
 	"\tbody_form\x18\x03 \x01(\x0e2&.postern.v1.GetMessageRequest.BodyFormB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\bbodyForm\x125\n" +
 	"\x0emax_body_bytes\x18\x04 \x01(\x05B\x0f\xe2A\x01\x01\xbaH\b\x1a\x06\x18\x80\x80@(\x00R\fmaxBodyBytes\x12=\n" +
-	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\breadMask\"9\n" +
+	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\breadMask\x12)\n" +
+	"\rsanitize_html\x18\x06 \x01(\bB\x04\xe2A\x01\x01R\fsanitizeHtml\x124\n" +
+	"\x13block_remote_images\x18\a \x01(\bB\x04\xe2A\x01\x01R\x11blockRemoteImages\"9\n" +
 	"\bBodyForm\x12\x19\n" +
 	"\x15BODY_FORM_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04TEXT\x10\x01\x12\b\n" +
