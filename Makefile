@@ -26,6 +26,14 @@ build: ## Build bin/postern
 test: dovecot ## Run all tests, and install what they need where it is missing
 	go test -race ./...
 
+# Flags of the proofs, such as -kills=20 -accounts=10; PROOF is which to run.
+SOAK ?=
+PROOF ?= .
+
+.PHONY: soak
+soak: dovecot ## Run the long form of the proofs, one after the other: hours
+	go test ./cmd/postern -count=1 -v -timeout=0 -parallel=1 -run '^TestProof.*$(PROOF)' -long $(SOAK)
+
 .PHONY: lint
 lint: proto-deps ## Check the code, its form, the contract and go.mod
 	go vet ./...

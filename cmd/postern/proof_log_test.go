@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/nats-io/nats.go"
@@ -34,6 +35,9 @@ type fact struct {
 			Subject string `json:"subject"`
 		} `json:"envelope"`
 	} `json:"data"`
+
+	// came is when it was read.
+	came time.Time
 }
 
 func (f *fact) account() string { return f.Source[strings.LastIndexByte(f.Source, '/')+1:] }
@@ -105,7 +109,7 @@ func (p *proof) readLog() *logReader {
 }
 
 func (r *logReader) take(msg jetstream.Msg) {
-	f := &fact{}
+	f := &fact{came: time.Now()}
 	err := json.Unmarshal(msg.Data(), f)
 	if id := msg.Headers().Get(jetstream.MsgIDHeader); err == nil && id != f.ID {
 		err = fmt.Errorf("the header has the id %s, the event %s", id, f.ID)
@@ -125,4 +129,34 @@ func (r *logReader) next() ([]*fact, error) {
 	fresh := r.facts[r.read:]
 	r.read = len(r.facts)
 	return fresh, r.err
+}
+
+// delays is how long after its delivery each message was announced.
+func (r *logReader) delays(p *proof) []time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var delays []time.Duration
+	for _, f := range r.facts {
+		if f.Type == "message.created" {
+			delays = append(delays, f.came.Sub(p.mailbox(f.account()).deliveredAt(f.Data.Envelope.Subject)))
+		}
+	}
+	return delays
+}
+
+// lateness is how long after its account's login each change was announced.
+func (r *logReader) lateness(p *proof, logins map[string]time.Time) []time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var late []time.Duration
+	for _, f := range r.facts {
+		entity, _, _ := strings.Cut(f.Type, ".")
+		if entity != "message" && entity != "folder" {
+			continue
+		}
+		if login := logins[p.mailbox(f.account()).user]; f.came.After(login) {
+			late = append(late, f.came.Sub(login))
+		}
+	}
+	return late
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -34,6 +35,8 @@ type mailbox struct {
 	sent   map[placement]string
 	unsure map[string]bool
 	number int
+	// delivered is when each message was.
+	delivered map[string]time.Time
 	// folders are those that mail goes into, with the messages that are there.
 	folders map[string][]imap.UID
 	made    int // folders that were created
@@ -42,9 +45,27 @@ type mailbox struct {
 func (p *proof) newMailbox(id, user string) *mailbox {
 	return &mailbox{
 		proof: p, id: id, user: user, random: p.source(uint64(len(p.mailboxes)) + 1),
-		sent: map[placement]string{}, unsure: map[string]bool{},
+		sent: map[placement]string{}, unsure: map[string]bool{}, delivered: map[string]time.Time{},
 		folders: map[string][]imap.UID{"INBOX": nil, "Archive": nil},
 	}
+}
+
+// mailbox finds the mailbox of an account.
+func (p *proof) mailbox(account string) *mailbox {
+	for _, m := range p.mailboxes {
+		if m.id == account {
+			return m
+		}
+	}
+	p.t.Fatalf("the log tells of account %q, which is not registered", account)
+	return nil
+}
+
+// deliveredAt is when a message began to be delivered.
+func (m *mailbox) deliveredAt(subject string) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.delivered[subject]
 }
 
 // connect gives the client, logged in.
@@ -95,6 +116,7 @@ func (m *mailbox) append(folder string) bool {
 	m.number++
 	raw := mail(subject)
 	m.unsure[subject] = true
+	m.delivered[subject] = time.Now()
 	cmd := c.Append(folder, int64(len(raw)), nil)
 	_, _ = cmd.Write(raw) // the answer says more
 	_ = cmd.Close()
@@ -314,7 +336,6 @@ func (m *mailbox) list() (listing, error) {
 // traffic is what other clients do to the mailboxes in the background.
 type traffic struct {
 	working sync.WaitGroup
-	halted  chan struct{}
 	gap     time.Duration
 
 	mu   sync.Mutex
@@ -325,23 +346,23 @@ type traffic struct {
 
 // traffic has clients act on mailboxes at random, n times in all, evenly over a
 // time, or as fast as they can. Where that fails, because the server is away,
-// they try again until they are halted.
+// they try again until the test is over.
 func (p *proof) traffic(n int, over time.Duration, act func(*mailbox) bool) *traffic {
 	const clients = 4
-	t := &traffic{halted: make(chan struct{}), due: time.Now(), gap: over / time.Duration(max(n, 1))}
+	t := &traffic{due: time.Now(), gap: over / time.Duration(max(n, 1))}
 	for range n {
 		t.left = append(t.left, p.mailboxes[p.random.IntN(len(p.mailboxes))])
 	}
 	for range clients {
-		t.working.Go(func() { t.work(act) })
+		t.working.Go(func() { t.work(p.t.Context(), act) })
 	}
 	return t
 }
 
-func (t *traffic) work(act func(*mailbox) bool) {
+func (t *traffic) work(ctx context.Context, act func(*mailbox) bool) {
 	rest := func(d time.Duration) bool {
 		select {
-		case <-t.halted:
+		case <-ctx.Done():
 			return false
 		case <-time.After(d):
 			return true
@@ -379,15 +400,6 @@ func (t *traffic) next() (m *mailbox, due time.Time) {
 func (t *traffic) wait() int {
 	t.working.Wait()
 	return t.done
-}
-
-// halt ends the traffic where it is.
-func (t *traffic) halt() int {
-	t.mu.Lock()
-	t.left = nil
-	t.mu.Unlock()
-	close(t.halted)
-	return t.wait()
 }
 
 func pickOne[T any](random *rand.Rand, of ...T) T { return of[random.IntN(len(of))] }

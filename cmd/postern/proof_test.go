@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
-	"sync"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,16 +56,18 @@ type proof struct {
 	began  time.Time
 
 	mail *dovecottest.Server
-	// dir is the data directory, args are what the process is started with
-	// beside it. natsURL gives where the log can be read.
+	// dir is the data directory; serve, where the process listens and where its
+	// NATS is, and args are what it is started with beside it. natsURL gives
+	// where the log can be read.
 	dir     string
+	serve   []string
 	args    []string
 	natsURL func() string
 
 	node      *process
 	mailboxes []*mailbox
-	// hostile is the port that accounts are registered with, that of a link in
-	// front of the mail server; 0 is the server's own.
+	// port is where accounts are told the mail server is: that of a link in front
+	// of it; 0 is the server's own.
 	port int
 }
 
@@ -77,6 +79,7 @@ func newProof(t *testing.T, options ...dovecottest.Option) *proof {
 		p.seed = rand.Uint64()
 	}
 	p.random = p.source(0)
+	p.serve = loopback
 	p.args = []string{toDovecot, "--poll-interval=2s"}
 	p.natsURL = func() string { return readURL(t, p.dir) }
 	p.mail = dovecottest.Start(t, options...)
@@ -96,8 +99,8 @@ func (p *proof) source(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(p
 // begin starts the process, without waiting for it.
 func (p *proof) begin() {
 	p.t.Helper()
-	args := append([]string{"serve", "--data-dir=" + p.dir}, loopback...)
-	p.node = begin(p.t, []string{"POSTERN_ADMIN_TOKEN=" + proofToken}, append(args, p.args...)...)
+	args := slices.Concat([]string{"serve", "--data-dir=" + p.dir}, p.serve, p.args)
+	p.node = begin(p.t, []string{"POSTERN_ADMIN_TOKEN=" + proofToken}, args...)
 	p.node.token = proofToken
 }
 
@@ -134,22 +137,27 @@ func (p *proof) get(path string, into any) error {
 // they are watched.
 func (p *proof) register(n int) {
 	p.t.Helper()
+	for range n {
+		user, _ := p.mail.User(p.t)
+		p.enroll(p.newMailbox(fmt.Sprintf("a%d", len(p.mailboxes)), user))
+	}
+	p.awaitConnected()
+}
+
+// enroll registers a mailbox as an account.
+func (p *proof) enroll(m *mailbox) {
+	p.t.Helper()
+	p.mailboxes = append(p.mailboxes, m)
 	port := p.port
 	if port == 0 {
 		port = p.mail.Port()
 	}
-	for range n {
-		user, password := p.mail.User(p.t)
-		m := p.newMailbox(fmt.Sprintf("a%d", len(p.mailboxes)), user)
-		p.mailboxes = append(p.mailboxes, m)
-		_, err := p.node.client().call(p.t.Context(), http.MethodPost, "/v1/accounts?accountId="+m.id, json.RawMessage(fmt.Sprintf(
-			`{"email":"ann@example.com","imap":{"host":"127.0.0.1","port":%d,"tlsMode":"PLAINTEXT","username":%q,"password":%q}}`,
-			port, user, password)))
-		if err != nil {
-			p.t.Fatal(err)
-		}
+	_, err := p.node.client().call(p.t.Context(), http.MethodPost, "/v1/accounts?accountId="+m.id, json.RawMessage(fmt.Sprintf(
+		`{"email":"ann@example.com","imap":{"host":"127.0.0.1","port":%d,"tlsMode":"PLAINTEXT","username":%q,"password":%q}}`,
+		port, m.user, p.mail.Password())))
+	if err != nil {
+		p.t.Fatal(err)
 	}
-	p.awaitConnected()
 }
 
 // states counts the accounts in each state.
@@ -194,18 +202,6 @@ func (p *proof) await(what string, limit time.Duration, condition func() bool) {
 // random.
 func (p *proof) pause(limit time.Duration) {
 	<-time.After(time.Duration(p.random.Int64N(int64(limit))))
-}
-
-// times collects how long something took.
-type times struct {
-	mu  sync.Mutex
-	all []time.Duration
-}
-
-func (d *times) add(took time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.all = append(d.all, took)
 }
 
 // within reports the times, and in the long form fails the test if one is over
