@@ -89,7 +89,7 @@ func (l folderLister) identify(ctx context.Context, accountID string, found []im
 	for i := range found {
 		seen[i] = folder.Seen{Name: found[i].Name(), Delimiter: found[i].Delim, Prefix: found[i].Prefix}
 	}
-	keys, err := l.folders.Resolve(ctx, accountID, seen)
+	keys, err := l.folders.Foresee(ctx, accountID, seen)
 	if err != nil {
 		return nil, err
 	}

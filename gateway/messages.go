@@ -24,7 +24,7 @@ type mailboxes interface {
 type folderKeys interface {
 	// ByKey fails with [folder.ErrNotFound].
 	ByKey(ctx context.Context, accountID string, key folder.Key) (folder.Folder, error)
-	Resolve(ctx context.Context, accountID string, seen []folder.Seen) ([]folder.Folder, error)
+	Foresee(ctx context.Context, accountID string, seen []folder.Seen) ([]folder.Folder, error)
 }
 
 // messageService implements MessageService.

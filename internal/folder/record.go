@@ -19,6 +19,33 @@ type record struct {
 	revision uint64
 }
 
+// resolve finds folders by name, adds those that are not there, and takes over
+// what else the server says of them.
+func (rec *record) resolve(account string, seen []Seen) (folders []Folder, changed bool) {
+	folders = make([]Folder, len(seen))
+	known := make(map[string]int, len(rec.Folders))
+	for i, f := range rec.Folders {
+		if !f.Deleted {
+			known[f.Name] = i
+		}
+	}
+	for i, s := range seen {
+		at, ok := known[s.Name]
+		if !ok {
+			at = len(rec.Folders)
+			known[s.Name] = at
+			rec.Folders = append(rec.Folders, Folder{Key: rec.newKey(account, s.Name), Name: s.Name})
+			changed = true
+		}
+		f := &rec.Folders[at]
+		if f.Delimiter != s.Delimiter || f.Prefix != s.Prefix {
+			f.Delimiter, f.Prefix, changed = s.Delimiter, s.Prefix, true
+		}
+		folders[i] = *f
+	}
+	return folders, changed
+}
+
 // change applies edit to the account's record by compare-and-set, and returns the
 // record's revision. edit reports whether it changed anything; it may run more
 // than once, each time on a fresh copy.
@@ -52,13 +79,30 @@ func (r *Registry) change(ctx context.Context, account string, edit func(*record
 }
 
 // read returns the account's record, from memory if that is not older than age.
+// While the store does not answer, an older one will do, unless age is 0: the
+// mail can be read all the same, for who renames a folder cannot store it either.
 func (r *Registry) read(ctx context.Context, account string, age time.Duration) (*record, error) {
 	r.mu.Lock()
 	known, ok := r.cache[account]
 	r.mu.Unlock()
-	if ok && time.Since(known.read) < age {
+	switch {
+	case !ok || age == 0:
+		return r.load(ctx, account)
+	case time.Since(known.read) < age:
 		return known.record, nil
 	}
+	patient, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	rec, err := r.load(patient, account)
+	if err != nil && ctx.Err() == nil {
+		r.keep(account, known.record) // the store is asked again after a while
+		return known.record, nil
+	}
+	return rec, err
+}
+
+// load reads the account's record from the store.
+func (r *Registry) load(ctx context.Context, account string) (*record, error) {
 	rec := &record{}
 	entry, err := r.kv.Get(ctx, recordKey(account))
 	switch {

@@ -22,6 +22,9 @@ var ErrNotFound = errors.New("no such folder")
 // another node renamed is found under its new name after this time.
 const cacheAge = 10 * time.Second
 
+// storePatience bounds the wait for the store where what was read before will do.
+const storePatience = time.Second
+
 // maxTries bounds how often a change of a record is tried anew because somebody
 // else changed it at the same time.
 const maxTries = 100
@@ -100,36 +103,38 @@ func (r *Registry) resolve(ctx context.Context, account string, seen []Seen, sin
 	if len(seen) > maxFolders {
 		return nil, &TooManyFoldersError{Account: account, Folders: len(seen)}
 	}
-	folders := make([]Folder, len(seen))
+	var folders []Folder
 	_, err := r.change(ctx, account, func(rec *record) (changed bool, err error) {
 		if since != nil && rec.revision != *since {
 			return false, fmt.Errorf("folders of account %s: %w", account, ErrChanged)
 		}
-		known := make(map[string]int, len(rec.Folders))
-		for i, f := range rec.Folders {
-			if !f.Deleted {
-				known[f.Name] = i
-			}
-		}
-		for i, s := range seen {
-			at, ok := known[s.Name]
-			if !ok {
-				at = len(rec.Folders)
-				known[s.Name] = at
-				rec.Folders = append(rec.Folders, Folder{Key: rec.newKey(account, s.Name), Name: s.Name})
-				changed = true
-			}
-			f := &rec.Folders[at]
-			if f.Delimiter != s.Delimiter || f.Prefix != s.Prefix {
-				f.Delimiter, f.Prefix, changed = s.Delimiter, s.Prefix, true
-			}
-			folders[i] = *f
-		}
+		folders, changed = rec.resolve(account, seen)
 		return changed, nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	return folders, nil
+}
+
+// Foresee is Resolve for those who only read: while the store does not answer,
+// folders that have no key come with the one that they are going to get.
+func (r *Registry) Foresee(ctx context.Context, account string, seen []Seen) ([]Folder, error) {
+	patient, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	folders, err := r.Resolve(patient, account, seen)
+	var tooMany *TooManyFoldersError
+	if err == nil || ctx.Err() != nil || errors.As(err, &tooMany) {
+		return folders, err
+	}
+	r.mu.Lock()
+	known, ok := r.cache[account]
+	r.mu.Unlock()
+	if !ok {
+		return nil, err
+	}
+	rec := &record{Folders: slices.Clone(known.record.Folders)}
+	folders, _ = rec.resolve(account, seen)
 	return folders, nil
 }
 
