@@ -70,6 +70,7 @@ type Gateway struct {
 	accounts *accountService
 	folders  *folderService
 	messages *messageService
+	threads  *threadService
 	events   *eventService
 
 	health *health.Server

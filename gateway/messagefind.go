@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -128,8 +130,7 @@ func (f *finder) sorted(ctx context.Context, c *imapconn.Conn, order []imapconn.
 			return nil, err
 		}
 		if s.stopped {
-			return nil, refuseField("filter", reasonFilterUnsupported,
-				"The mail server cannot search for this exactly, and more than %d messages would have to be looked at: narrow the filter down, or leave order_by out.", scanBudget)
+			return nil, tooMuchToLookAt()
 		}
 		matches := make(map[imap.UID]bool, len(s.found))
 		for _, uid := range s.found {
@@ -137,6 +138,36 @@ func (f *finder) sorted(ctx context.Context, c *imapconn.Conn, order []imapconn.
 		}
 		return slices.DeleteFunc(uids, func(uid imap.UID) bool { return !matches[uid] }), nil
 	})
+}
+
+// all gives the messages that match below a UID.
+func (f *finder) all(ctx context.Context, c *imapconn.Conn, before imap.UID) (imap.UIDSet, error) {
+	return retryCharset(f, func() (imap.UIDSet, error) {
+		plan, err := f.plan(c)
+		if err != nil {
+			return nil, err
+		}
+		s := &scan{finder: f, c: c, plan: cmp.Or(plan, &query.Plan{Search: &query.Criteria{}})}
+		if s.plan.Exact() {
+			if err := c.Noop(ctx); err != nil {
+				return nil, err
+			}
+			return s.search(ctx, belowUID(s.plan.Search, before))
+		}
+		if err := s.run(ctx, before, math.MaxInt); err != nil {
+			return nil, err
+		}
+		if s.stopped {
+			return nil, tooMuchToLookAt()
+		}
+		return imap.UIDSetNum(s.found...), nil
+	})
+}
+
+// tooMuchToLookAt: what has to be complete cannot go on in the next page.
+func tooMuchToLookAt() error {
+	return refuseField("filter", reasonFilterUnsupported,
+		"The mail server cannot search for this exactly, and more than %d messages would have to be looked at: narrow the filter down, or list the messages in the order of their arrival.", scanBudget)
 }
 
 // belowUID narrows a search to lower UIDs.
@@ -147,4 +178,18 @@ func belowUID(criteria *query.Criteria, before imap.UID) *query.Criteria {
 	narrowed := *criteria
 	narrowed.UID = append(slices.Clip(narrowed.UID), imap.UIDSet{{Start: 1, Stop: max(before, 2) - 1}})
 	return &narrowed
+}
+
+// takeHighest takes the n highest UIDs off a set that is in order.
+func takeHighest(set imap.UIDSet, n int) (taken []imap.UID, left imap.UIDSet) {
+	for len(taken) < n && len(set) > 0 {
+		last := &set[len(set)-1]
+		taken = append(taken, last.Stop)
+		if last.Stop == last.Start {
+			set = set[:len(set)-1]
+		} else {
+			last.Stop--
+		}
+	}
+	return taken, set
 }

@@ -31,25 +31,16 @@ type listing struct {
 
 // ListMessages implements MessageService.
 func (s *messageService) ListMessages(ctx context.Context, req *posternv1.ListMessagesRequest) (*posternv1.ListMessagesResponse, error) {
-	l := listing{req: req, view: req.GetView(), size: pageSize(req.GetPageSize())}
-	if l.view == posternv1.Message_VIEW_UNSPECIFIED {
-		l.view = posternv1.Message_METADATA
+	filter, err := parseFilter(req.GetFilter())
+	if err != nil {
+		return nil, err
 	}
-	var err error
+	l := listing{
+		req: req, find: newFinder(filter, time.Now()), view: metadataUnless(req.GetView()), size: pageSize(req.GetPageSize()),
+	}
 	if l.paths, err = readPaths(req.GetReadMask(), messageFields, "read_mask"); err != nil {
 		return nil, err
 	}
-	var filter query.Expr
-	if strings.TrimSpace(req.GetFilter()) != "" {
-		if filter, err = query.Parse(req.GetFilter()); err != nil {
-			return nil, err
-		}
-		// A fault is told even where there is nothing to search.
-		if err := query.Check(filter); err != nil {
-			return nil, err
-		}
-	}
-	l.find = newFinder(filter, time.Now())
 	if l.account, err = s.accounts.Get(ctx, accountID(req.GetParent())); err != nil {
 		return nil, err
 	}
@@ -69,6 +60,26 @@ func (s *messageService) ListMessages(ctx context.Context, req *posternv1.ListMe
 		keep(m, l.paths)
 	}
 	return resp, nil
+}
+
+// parseFilter reads the filter of a list of messages; nil stands for none.
+func parseFilter(text string) (query.Expr, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	filter, err := query.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	// A fault is told even where there is nothing to search.
+	return filter, query.Check(filter)
+}
+
+func metadataUnless(view posternv1.Message_View) posternv1.Message_View {
+	if view == posternv1.Message_VIEW_UNSPECIFIED {
+		return posternv1.Message_METADATA
+	}
+	return view
 }
 
 // position opens the token of the list's next page, or gives nothing on the

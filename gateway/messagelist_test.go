@@ -114,7 +114,11 @@ func expunge(t testing.TB, c *imapclient.Client, folder, subject string) {
 	if err := c.Store(set, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}}, nil).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.UIDExpunge(set).Close(); err != nil {
+	gone := c.Expunge
+	if c.Caps().Has(imap.CapUIDPlus) {
+		gone = func() *imapclient.ExpungeCommand { return c.UIDExpunge(set) }
+	}
+	if err := gone().Close(); err != nil {
 		t.Fatal(err)
 	}
 }

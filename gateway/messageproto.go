@@ -28,6 +28,7 @@ func minimalMessage(account string, id folder.MessageID, m *imapconn.FetchMessag
 		InternalDate: timeProto(m.InternalDate),
 		Size:         m.Size,
 		Etag:         flagsEtag(m.Flags, m.ModSeq),
+		Thread:       threadName(account, m),
 	}
 }
 

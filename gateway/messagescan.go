@@ -61,8 +61,8 @@ func (s *scan) run(ctx context.Context, before imap.UID, enough int) error {
 		s.known = append(s.known, set)
 	}
 	for len(s.found) < enough {
-		step := s.step()
-		if len(step) == 0 {
+		var step []imap.UID
+		if step, s.candidates = takeHighest(s.candidates, scanStep); len(step) == 0 {
 			return nil
 		}
 		if err := s.look(ctx, step); err != nil || s.stopped {
@@ -78,21 +78,6 @@ func (s *scan) search(ctx context.Context, criteria *query.Criteria) (imap.UIDSe
 		return nil, err
 	}
 	return data.All, nil
-}
-
-// step takes the highest candidates.
-func (s *scan) step() []imap.UID {
-	var step []imap.UID
-	for len(step) < scanStep && len(s.candidates) > 0 {
-		last := &s.candidates[len(s.candidates)-1]
-		step = append(step, last.Stop)
-		if last.Stop == last.Start {
-			s.candidates = s.candidates[:len(s.candidates)-1]
-		} else {
-			last.Stop--
-		}
-	}
-	return step
 }
 
 // look decides about messages, the highest first.

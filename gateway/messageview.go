@@ -88,6 +88,7 @@ func viewOptions(view posternv1.Message_View, paths []maskPath) *imapconn.FetchO
 		o.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
 	}
 	o.EmailID, o.GmailMsgID, o.Preview = asked("email_id"), asked("email_id"), asked("snippet")
+	o.ThreadID, o.GmailThreadID = asked("thread"), asked("thread")
 	switch {
 	case full:
 		o.BodySection = []*imap.FetchItemBodySection{headerSection}

@@ -68,6 +68,7 @@ var queryParameters = sync.OnceValue(func() map[string][]string {
 		posternv1.File_postern_v1_account_service_proto,
 		posternv1.File_postern_v1_folder_service_proto,
 		posternv1.File_postern_v1_message_service_proto,
+		posternv1.File_postern_v1_thread_service_proto,
 		posternv1.File_postern_v1_event_service_proto,
 	} {
 		for i := range file.Services().Len() {

@@ -41,6 +41,7 @@ const (
 	reasonMessageGone        reason = "MESSAGE_GONE"
 	reasonUIDValidityChanged reason = "UIDVALIDITY_CHANGED"
 	reasonAttachmentNotFound reason = "ATTACHMENT_NOT_FOUND"
+	reasonThreadNotFound     reason = "THREAD_NOT_FOUND"
 )
 
 // Reasons that lie with the mail server.

@@ -72,6 +72,7 @@ func newMux(ctx context.Context, conn *grpc.ClientConn) (*runtime.ServeMux, erro
 		posternv1.RegisterAccountServiceHandler,
 		posternv1.RegisterFolderServiceHandler,
 		posternv1.RegisterMessageServiceHandler,
+		posternv1.RegisterThreadServiceHandler,
 		posternv1.RegisterEventServiceHandler,
 	} {
 		if err := register(ctx, mux, conn); err != nil {

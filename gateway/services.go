@@ -41,6 +41,7 @@ func (g *Gateway) build() {
 	g.messages = &messageService{
 		accounts: cfg.Accounts, mailboxes: cfg.Connector, folders: cfg.Folders, lister: lister, pager: pages("messages"),
 	}
+	g.threads = &threadService{messages: g.messages, pager: pages("threads")}
 	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, draining: g.draining}
 }
 
@@ -49,5 +50,6 @@ func (g *Gateway) register(server *grpc.Server) {
 	posternv1.RegisterAccountServiceServer(server, g.accounts)
 	posternv1.RegisterFolderServiceServer(server, g.folders)
 	posternv1.RegisterMessageServiceServer(server, g.messages)
+	posternv1.RegisterThreadServiceServer(server, g.threads)
 	posternv1.RegisterEventServiceServer(server, g.events)
 }

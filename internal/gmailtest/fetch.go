@@ -105,6 +105,10 @@ func (s *session) item(e *entry, item string) (string, error) {
 		return fmt.Sprintf("X-GM-MSGID %d", e.id), nil
 	case "X-GM-THRID":
 		return fmt.Sprintf("X-GM-THRID %d", e.thread), nil
+	case "EMAILID":
+		return fmt.Sprintf("EMAILID (M%d)", e.id), nil
+	case "THREADID":
+		return fmt.Sprintf("THREADID (T%d)", e.thread), nil
 	case "X-GM-LABELS":
 		return "X-GM-LABELS " + s.labelList(e), nil
 	case "RFC822.HEADER":

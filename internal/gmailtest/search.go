@@ -179,6 +179,11 @@ func (p *searchParser) otherKey(name string) (test, error) {
 		return func(m numbered) bool {
 			return name == "X-GM-MSGID" && m.id == n || name == "X-GM-THRID" && m.thread == n
 		}, err
+	case "EMAILID", "THREADID":
+		id := p.next().text
+		return func(m numbered) bool {
+			return name == "EMAILID" && id == fmt.Sprintf("M%d", m.id) || name == "THREADID" && id == fmt.Sprintf("T%d", m.thread)
+		}, nil
 	case "X-GM-LABELS":
 		label := p.s.name(p.next())
 		return func(m numbered) bool { return hasLabel(m.message, label) }, nil

@@ -34,13 +34,17 @@ type Server struct {
 	commands []string
 }
 
-type settings struct{ keepDeleted bool }
+type settings struct{ keepDeleted, objectID bool }
 
 // An Option changes how the account is set up.
 type Option func(*settings)
 
 // KeepDeleted turns auto-expunge off: what has \Deleted stays until EXPUNGE.
 func KeepDeleted() Option { return func(s *settings) { s.keepDeleted = true } }
+
+// ObjectID makes the server know RFC 8474's ids of messages and threads as well,
+// which Gmail does not.
+func ObjectID() Option { return func(s *settings) { s.objectID = true } }
 
 // Start runs a server with an empty mailbox until the test ends.
 func Start(t testing.TB, options ...Option) *Server {

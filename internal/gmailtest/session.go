@@ -164,10 +164,13 @@ var inMailbox = map[string]func(s *session, args []value, uid bool) (string, err
 }
 
 func (s *session) capabilities() string {
-	if s.loggedIn {
-		return capsAfter
+	switch {
+	case !s.loggedIn:
+		return capsBefore
+	case s.server.settings.objectID:
+		return capsAfter + " OBJECTID"
 	}
-	return capsBefore
+	return capsAfter
 }
 
 func (s *session) login(args []value) (string, error) {
@@ -185,7 +188,7 @@ func (s *session) enter(known bool) (string, error) {
 		return "", no("[ALERT] Too many simultaneous connections. (Failure)")
 	}
 	s.loggedIn = true
-	s.untagged("* CAPABILITY %s", capsAfter)
+	s.untagged("* CAPABILITY %s", s.capabilities())
 	return Username + " authenticated (Success)", nil
 }
 

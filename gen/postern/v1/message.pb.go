@@ -263,6 +263,9 @@ type Message struct {
 	Defects []string `protobuf:"bytes,23,rep,name=defects,proto3" json:"defects,omitempty"`
 	// Stands for the flags as they are.
 	Etag string `protobuf:"bytes,24,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The name of its thread, where the server says so of each message (RFC 8474,
+	// Gmail). Elsewhere it takes a look at other messages: list the threads.
+	Thread string `protobuf:"bytes,25,opt,name=thread,proto3" json:"thread,omitempty"`
 	// All who wrote it, where that is more than one. Empty for nearly all mail.
 	Authors []*Address `protobuf:"bytes,30,rep,name=authors,proto3" json:"authors,omitempty"`
 	// How it is signed or encrypted. Absent where it is neither.
@@ -483,6 +486,13 @@ func (x *Message) GetDefects() []string {
 func (x *Message) GetEtag() string {
 	if x != nil {
 		return x.Etag
+	}
+	return ""
+}
+
+func (x *Message) GetThread() string {
+	if x != nil {
+		return x.Thread
 	}
 	return ""
 }
@@ -1809,7 +1819,7 @@ var File_postern_v1_message_proto protoreflect.FileDescriptor
 const file_postern_v1_message_proto_rawDesc = "" +
 	"\n" +
 	"\x18postern/v1/message.proto\x12\n" +
-	"postern.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\f\n" +
+	"postern.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\f\n" +
 	"\aMessage\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
 	"\x06folder\x18\x02 \x01(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
@@ -1839,7 +1849,9 @@ const file_postern_v1_message_proto_rawDesc = "" +
 	"\aheaders\x18\x15 \x03(\v2\x12.postern.v1.HeaderB\x04\xe2A\x01\x03R\aheaders\x12\x1f\n" +
 	"\bemail_id\x18\x16 \x01(\tB\x04\xe2A\x01\x03R\aemailId\x12\x1e\n" +
 	"\adefects\x18\x17 \x03(\tB\x04\xe2A\x01\x03R\adefects\x12\x18\n" +
-	"\x04etag\x18\x18 \x01(\tB\x04\xe2A\x01\x03R\x04etag\x123\n" +
+	"\x04etag\x18\x18 \x01(\tB\x04\xe2A\x01\x03R\x04etag\x12/\n" +
+	"\x06thread\x18\x19 \x01(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
+	"\x0epostern/ThreadR\x06thread\x123\n" +
 	"\aauthors\x18\x1e \x03(\v2\x13.postern.v1.AddressB\x04\xe2A\x01\x03R\aauthors\x126\n" +
 	"\bsecurity\x18\x1f \x01(\v2\x14.postern.v1.SecurityB\x04\xe2A\x01\x03R\bsecurity\x12O\n" +
 	"\x0eauthentication\x18  \x03(\v2!.postern.v1.AuthenticationResultsB\x04\xe2A\x01\x03R\x0eauthentication\x12;\n" +
