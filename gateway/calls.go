@@ -119,8 +119,10 @@ func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		}
 		c.note(ctx, info.FullMethod, who, begin, err)
 	}()
-	// A header that cannot be set any more belongs to a call that has ended.
-	_ = grpc.SetHeader(ctx, metadata.Pairs(headerRequestID, requestID(ctx)))
+	if grpc.ServerTransportStreamFromContext(ctx) != nil { // it came over the network
+		// A header that cannot be set any more belongs to a call that has ended.
+		_ = grpc.SetHeader(ctx, metadata.Pairs(headerRequestID, requestID(ctx)))
+	}
 	if who, err = c.admit(ctx, info.FullMethod, md.Get(headerAuthorization)); err != nil {
 		return nil, err
 	}

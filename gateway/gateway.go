@@ -74,9 +74,10 @@ type Gateway struct {
 	events   *eventService
 
 	health *health.Server
-	// outer serves the network. inner serves the REST mux over a listener in
-	// memory: it has neither the limits nor the access log of the outer one,
-	// because the HTTP server in front of it has its own.
+	// outer serves the network. inner serves the REST mux: streams over a
+	// listener in memory, see [inProcess] for the rest. It has neither the limits
+	// nor the access log of the outer one, because the HTTP server in front of it
+	// has its own.
 	outer, inner *grpc.Server
 	memory       *bufconn.Listener
 	serving      atomic.Bool
@@ -153,7 +154,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	// Calls under way outlive ctx, so that they can finish.
 	callsCtx, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
-	handler, err := g.handler(callsCtx, conn)
+	direct := &inProcess{ClientConnInterface: conn, interceptor: g.calls.unary}
+	g.register(direct)
+	handler, err := g.handler(callsCtx, direct)
 	if err != nil {
 		return err
 	}

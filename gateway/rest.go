@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 )
@@ -31,6 +32,19 @@ var wireJSON = &strictJSON{runtime.JSONPb{
 // strictJSON refuses what follows a body's value. The decoder of [runtime]
 // leaves it unread, as the next value of a stream.
 type strictJSON struct{ runtime.JSONPb }
+
+// jsonPerByte is about how much longer JSON with all fields is than the wire
+// form. It only spares the buffer from growing.
+const jsonPerByte = 3
+
+// Marshal implements [runtime.Marshaler].
+func (j *strictJSON) Marshal(v any) ([]byte, error) {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return j.JSONPb.Marshal(v)
+	}
+	return j.MarshalAppend(make([]byte, 0, jsonPerByte*proto.Size(m)), m)
+}
 
 var errAfterBody = errors.New("there is more after the JSON value")
 
@@ -50,7 +64,7 @@ func (j *strictJSON) NewDecoder(r io.Reader) runtime.Decoder {
 }
 
 // newMux builds the REST routes in front of a connection to the services.
-func newMux(ctx context.Context, conn *grpc.ClientConn) (*runtime.ServeMux, error) {
+func newMux(ctx context.Context, conn grpc.ClientConnInterface) (*runtime.ServeMux, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, wireJSON),
 		runtime.WithIncomingHeaderMatcher(incomingHeader),
@@ -68,14 +82,14 @@ func newMux(ctx context.Context, conn *grpc.ClientConn) (*runtime.ServeMux, erro
 		runtime.WithWriteContentLength(),
 		runtime.WithMiddlewares(refuseInvalidText, refuseUnknownQuery),
 	)
-	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		posternv1.RegisterAccountServiceHandler,
-		posternv1.RegisterFolderServiceHandler,
-		posternv1.RegisterMessageServiceHandler,
-		posternv1.RegisterThreadServiceHandler,
-		posternv1.RegisterEventServiceHandler,
+	for _, err := range []error{
+		posternv1.RegisterAccountServiceHandlerClient(ctx, mux, posternv1.NewAccountServiceClient(conn)),
+		posternv1.RegisterFolderServiceHandlerClient(ctx, mux, posternv1.NewFolderServiceClient(conn)),
+		posternv1.RegisterMessageServiceHandlerClient(ctx, mux, posternv1.NewMessageServiceClient(conn)),
+		posternv1.RegisterThreadServiceHandlerClient(ctx, mux, posternv1.NewThreadServiceClient(conn)),
+		posternv1.RegisterEventServiceHandlerClient(ctx, mux, posternv1.NewEventServiceClient(conn)),
 	} {
-		if err := register(ctx, mux, conn); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}

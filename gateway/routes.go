@@ -17,7 +17,7 @@ import (
 const readyTimeout = 3 * time.Second
 
 // handler builds everything that the HTTP listener serves.
-func (g *Gateway) handler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
+func (g *Gateway) handler(ctx context.Context, conn grpc.ClientConnInterface) (http.Handler, error) {
 	rest, err := newMux(ctx, conn)
 	if err != nil {
 		return nil, err

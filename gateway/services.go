@@ -46,7 +46,7 @@ func (g *Gateway) build() {
 }
 
 // register adds the services to a server.
-func (g *Gateway) register(server *grpc.Server) {
+func (g *Gateway) register(server grpc.ServiceRegistrar) {
 	posternv1.RegisterAccountServiceServer(server, g.accounts)
 	posternv1.RegisterFolderServiceServer(server, g.folders)
 	posternv1.RegisterMessageServiceServer(server, g.messages)

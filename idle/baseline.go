@@ -26,7 +26,7 @@ func (o *owner) baseline(ctx context.Context, conn *imapconn.Conn, f *folderStat
 		told.UIDNext = min(told.UIDNext, opened.UIDNext)
 		told.UIDs = diff.Below(uids, told.UIDNext)
 	}
-	f.identities = nil
+	f.identities = identities{}
 	// From the newest on, as long as there is nothing but new mail.
 	for rest := told.UIDs; len(rest) > 0; {
 		window := last(rest, diff.WindowSize)
@@ -39,7 +39,7 @@ func (o *owner) baseline(ctx context.Context, conn *imapconn.Conn, f *folderStat
 			}
 			old.AddNum(m.UID)
 			told.Flags.Set(m.UID, diff.MakeFlags(m.Flags))
-			f.remember(emailID)
+			f.identities.set(m.UID, emailID)
 		})
 		if err != nil {
 			return err

@@ -59,6 +59,14 @@ func (o *owner) messages() int64 {
 // new mail wait. When there is no connection to be had for them, INBOX is
 // watched all the same; the next poll tries again.
 func (o *owner) lookElsewhere(ctx context.Context, conn *imapconn.Conn, folders []*folderState) error {
+	o.round++
+	if err := o.lookAtEach(ctx, conn, folders); err != nil {
+		return err
+	}
+	return o.release(ctx)
+}
+
+func (o *owner) lookAtEach(ctx context.Context, conn *imapconn.Conn, folders []*folderState) error {
 	o.partial = nil
 	for _, f := range folders {
 		for more := true; more; {

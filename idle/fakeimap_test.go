@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,6 +41,7 @@ type fakeMessage struct {
 	subject string
 	flags   string
 	date    time.Time
+	emailID string // EMAILID (RFC 8474), which goes along with copies
 }
 
 // fakeConn is a client's connection.
@@ -98,8 +100,50 @@ func (s *fakeIMAP) deliver(name, subject string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	box := s.boxes[name]
-	box.messages = append(box.messages, fakeMessage{uid: box.next, subject: subject, date: time.Now()})
+	box.messages = append(box.messages, fakeMessage{uid: box.next, subject: subject, date: time.Now(), emailID: "M" + strings.ReplaceAll(subject, " ", "-")})
 	box.next++
+	s.tell(box)
+}
+
+// transfer copies a message to another folder, or moves it there.
+func (s *fakeIMAP) transfer(from string, uid uint32, to string, move bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	source, target := s.boxes[from], s.boxes[to]
+	for _, m := range source.messages {
+		if m.uid == uid {
+			m.uid = target.next
+			target.messages = append(target.messages, m)
+			target.next++
+			s.tell(target)
+		}
+	}
+	if move {
+		s.expunge(source, uid)
+	}
+}
+
+// expunge removes a message. It runs under mu.
+func (s *fakeIMAP) expunge(box *fakeBox, uid uint32) {
+	i := slices.IndexFunc(box.messages, func(m fakeMessage) bool { return m.uid == uid })
+	if i < 0 {
+		return
+	}
+	box.messages = slices.Delete(box.messages, i, i+1)
+	for conn := range s.conns {
+		if conn.selected != box {
+			continue
+		}
+		if conn.idle != "" && !s.deaf {
+			conn.exists--
+			conn.say("* %d EXPUNGE", i+1)
+		}
+	}
+}
+
+// tell tells those who idle in a folder how many messages there are. It runs
+// under mu.
+func (s *fakeIMAP) tell(box *fakeBox) {
 	for conn := range s.conns {
 		if conn.idle != "" && conn.selected == box {
 			conn.tellExists()
@@ -223,8 +267,8 @@ func (c *fakeConn) fetch(args string) {
 
 func (c *fakeConn) sayMessage(i int, m fakeMessage) {
 	c.say(`* %d FETCH (UID %d FLAGS (%s) INTERNALDATE "%s" RFC822.SIZE 100 ENVELOPE (`+
-		`"Mon, 23 Nov 2026 10:15:00 +0000" "%s" (("Bob" NIL "bob" "example.com")) NIL NIL NIL NIL NIL NIL "<%s@example.com>"))`,
-		i+1, m.uid, m.flags, m.date.Format("_2-Jan-2006 15:04:05 -0700"), m.subject, m.subject)
+		`"Mon, 23 Nov 2026 10:15:00 +0000" "%s" (("Bob" NIL "bob" "example.com")) NIL NIL NIL NIL NIL NIL "<%s@example.com>") EMAILID (%s))`,
+		i+1, m.uid, m.flags, m.date.Format("_2-Jan-2006 15:04:05 -0700"), m.subject, m.subject, m.emailID)
 }
 
 func (c *fakeConn) search(args string) {

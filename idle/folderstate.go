@@ -1,7 +1,6 @@
 package idle
 
 import (
-	"slices"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -26,8 +25,12 @@ type folderState struct {
 	// resetting says that the folder's new UIDVALIDITY was announced, and what
 	// is in it not yet compared with identities.
 	resetting bool
-	// identities are hashes of what the newest messages are.
-	identities []uint64
+	// identities are what the newest messages are. While resetting their UIDs
+	// are those before the reset.
+	identities identities
+	// held are messages that are gone and not told of as deleted yet, because
+	// they may turn up in another folder.
+	held []heldBatch
 	// covered is the number of the account's event up to which the snapshot
 	// that was loaded is good.
 	covered uint64
@@ -106,7 +109,7 @@ func (f *folderState) snapshot(sequence, number uint64) *folder.Snapshot {
 	s := &folder.Snapshot{
 		Sequence: sequence, Number: number,
 		UIDValidity: f.told.UIDValidity, UIDNext: f.told.UIDNext, HighestModSeq: f.told.HighestModSeq,
-		UIDs: f.told.UIDs, UIDsUnknown: f.uidsUnknown, Identities: f.identities, Revision: f.revision,
+		UIDs: f.told.UIDs, UIDsUnknown: f.uidsUnknown, Identities: f.identities.list(), Revision: f.revision,
 	}
 	f.told.Flags.Each(func(uid imap.UID, flags diff.Flags) {
 		s.Flags = append(s.Flags, folder.MessageFlags{UID: uid, Flags: string(flags)})
@@ -120,7 +123,10 @@ func (f *folderState) restore(s *folder.Snapshot) {
 	for _, m := range s.Flags {
 		f.told.Flags.Set(m.UID, diff.Flags(m.Flags))
 	}
-	f.started, f.uidsUnknown, f.identities, f.revision = true, s.UIDsUnknown, s.Identities, s.Revision
+	for _, m := range s.Identities {
+		f.identities.set(m.UID, m.EmailID)
+	}
+	f.started, f.uidsUnknown, f.revision = true, s.UIDsUnknown, s.Revision
 }
 
 // apply moves the folder past one of its events.
@@ -129,40 +135,44 @@ func (f *folderState) apply(data any, checkpoint *event.Checkpoint, uid imap.UID
 	case *event.MessageCreated:
 		f.told.Apply(diff.Change{Kind: diff.Created, UID: uid, After: flagsOf(data.Flags)})
 		f.unsettled++
-		f.remember(data.EmailID)
+		f.identities.set(uid, data.EmailID)
+	case *event.MessageMoved:
+		f.told.Apply(diff.Change{Kind: diff.Created, UID: uid, After: flagsOf(data.Flags)})
+		f.unsettled++
+		f.identities.set(uid, data.EmailID)
 	case *event.MessageMissing:
 		f.told.Apply(diff.Change{Kind: diff.Missing, UID: uid})
 	case *event.MessageUpdated:
 		f.told.Apply(diff.Change{Kind: diff.Updated, UID: uid, After: flagsOf(data.Flags.After), ModSeq: data.ModSeq})
 	case *event.MessageDeleted:
-		f.told.Apply(diff.Change{Kind: diff.Deleted, UID: uid})
+		f.remove(uid)
 	case *event.FolderCreated:
 		f.begin(checkpoint.UIDValidity)
 	case *event.FolderReset:
-		f.told = diff.Mailbox{UIDValidity: data.UIDValidity}
-		f.resetting = true
+		f.reset(data.UIDValidity)
 	}
 	f.dirty = true
+}
+
+// remove moves the folder past the end of one of its messages.
+func (f *folderState) remove(uid imap.UID) {
+	f.told.Apply(diff.Change{Kind: diff.Deleted, UID: uid})
+	f.identities.forget(uid)
+	f.dirty = true
+}
+
+// reset voids all numbers of the folder's messages. What they are is kept, to
+// know them again.
+func (f *folderState) reset(validity uint32) {
+	f.told = diff.Mailbox{UIDValidity: validity}
+	f.held = nil
+	f.resetting, f.dirty = true, true
 }
 
 // begin makes the folder one of whose messages none has been announced.
 func (f *folderState) begin(validity uint32) {
 	f.told = diff.Mailbox{UIDValidity: validity, UIDNext: 1}
 	f.started = true
-}
-
-// maxIdentities is how many messages are known again after a folder was reset.
-const maxIdentities = 500
-
-// remember keeps what a message is, for a folder's change of UIDVALIDITY.
-func (f *folderState) remember(emailID string) {
-	if emailID == "" {
-		return
-	}
-	if len(f.identities) >= maxIdentities {
-		f.identities = slices.Delete(f.identities, 0, len(f.identities)-maxIdentities+1)
-	}
-	f.identities = append(f.identities, identityHash(emailID))
 }
 
 func flagsOf(list []string) diff.Flags {

@@ -18,6 +18,7 @@ import (
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/moves"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/secret"
@@ -34,6 +35,7 @@ type world struct {
 	log      *eventlog.Log
 	folders  *folder.Registry
 	points   *folder.Checkpoints
+	moves    *moves.Ledger
 	poll     time.Duration
 	// dial makes connections to mail servers; nil is the default.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -68,6 +70,10 @@ func openWorld(t testing.TB, js jetstream.JetStream, keyFile string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.log.Close)
+	if w.moves, err = moves.Open(t.Context(), w.js, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.moves.Close)
 	bucket, err := folder.OpenBucket(t.Context(), w.js, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +93,7 @@ func (w *world) start() (stop func()) {
 		logger = nil
 	}
 	supervisor := New(Config{
-		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points,
+		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points, Moves: w.moves,
 		Node: "test", PollInterval: w.poll, RetryCap: w.retryCap, Logger: logger,
 	})
 	w.supervisor = supervisor

@@ -10,6 +10,7 @@ import (
 	"github.com/postern-mail/postern/idle/diff"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/message"
 )
@@ -83,6 +84,8 @@ type look struct {
 	// theirs.
 	arrivals  map[imap.UID]*imapconn.FetchMessage
 	envelopes map[imap.UID]*message.Envelope
+	// moved says of new messages where they were before.
+	moved map[imap.UID]folder.MessageID
 	// more says that there is new mail that this look did not take.
 	more bool
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/moves"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -70,9 +71,13 @@ func watchUntilKilled(ctx context.Context, url, keyFile string) error {
 	if err != nil {
 		return err
 	}
+	ledger, err := moves.Open(ctx, js, 1, nil)
+	if err != nil {
+		return err
+	}
 	return New(Config{
 		Accounts: accounts, Connector: account.NewConnector(account.ConnectorConfig{Registry: accounts}), Log: log,
-		Folders: folder.NewRegistry(bucket), Checkpoints: folder.NewCheckpoints(bucket),
+		Folders: folder.NewRegistry(bucket), Checkpoints: folder.NewCheckpoints(bucket), Moves: ledger,
 		Node: "child", PollInterval: 200 * time.Millisecond,
 	}).Run(ctx)
 }

@@ -39,6 +39,8 @@ type owner struct {
 	// names finds the folders by the name the server has for them.
 	names map[string]*folderState
 	inbox *folderState
+	// round counts the times that all folders were compared.
+	round uint64
 
 	status      account.Status
 	statusDirty bool

@@ -45,8 +45,7 @@ func (o *owner) checkValidity(ctx context.Context, f *folderState, validity uint
 // reset announces that the server renumbered a folder.
 func (o *owner) reset(ctx context.Context, f *folderState, validity uint32) error {
 	previous := f.told.UIDValidity
-	f.told = diff.Mailbox{UIDValidity: validity}
-	f.resetting, f.dirty = true, true
+	f.reset(validity)
 	return o.tellOf(ctx, f, &event.FolderReset{
 		FolderRef:           event.FolderAt(o.id(), f.Key, f.Path()),
 		PreviousUIDValidity: previous, UIDValidity: validity,
@@ -62,15 +61,17 @@ func (o *owner) matchAgain(ctx context.Context, conn *imapconn.Conn, f *folderSt
 	if err != nil {
 		return err
 	}
-	known := make(map[uint64]bool, len(f.identities))
-	for _, id := range f.identities {
-		known[id] = true
+	known := make(map[string]bool)
+	for _, m := range f.identities.list() {
+		known[m.EmailID] = true
 	}
+	f.identities = identities{}
 	told := diff.Mailbox{UIDValidity: f.told.UIDValidity, UIDNext: end(uids), HighestModSeq: conn.SelectData().HighestModSeq}
 	var unknown imap.UIDSet
 	err = o.fetchIdentities(ctx, conn, last(uids, diff.WindowSize), func(m *imapconn.FetchMessage, emailID string) {
-		if known[identityHash(emailID)] {
+		if known[emailID] {
 			told.Flags.Set(m.UID, diff.MakeFlags(m.Flags))
+			f.identities.set(m.UID, emailID)
 		} else {
 			unknown.AddNum(m.UID)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/moves"
 )
 
 // Connector reaches the servers of accounts.
@@ -33,6 +34,8 @@ type Config struct {
 	Log         *eventlog.Log
 	Folders     *folder.Registry
 	Checkpoints *folder.Checkpoints
+	// Moves knows which message became which when requests moved them.
+	Moves *moves.Ledger
 	// Node names this process in account.owner_changed.
 	Node string
 	// PollInterval is how often folders that the server does not push are

@@ -201,6 +201,11 @@ func (o *owner) replay(entry *eventlog.Entry) error {
 	if ev.Checkpoint == nil {
 		return nil
 	}
+	if moved, ok := ev.Data.(*event.MessageMoved); ok {
+		if err := o.replayLeft(entry, moved); err != nil {
+			return err
+		}
+	}
 	f := o.folders[ev.Checkpoint.Folder]
 	if f == nil {
 		f = &folderState{Folder: folder.Folder{Key: ev.Checkpoint.Folder}}
@@ -210,6 +215,19 @@ func (o *owner) replay(entry *eventlog.Entry) error {
 		return nil
 	}
 	return o.replayInto(f, ev)
+}
+
+// replayLeft takes a message that was moved out of the folder that it was in.
+func (o *owner) replayLeft(entry *eventlog.Entry, moved *event.MessageMoved) error {
+	from, err := moved.PreviousID()
+	if err != nil {
+		return fmt.Errorf("event %s: %w", entry.ID, err)
+	}
+	f := o.folders[from.Folder]
+	if f != nil && f.started && entry.Number > f.covered && f.told.UIDValidity == from.UIDValidity {
+		f.remove(from.UID)
+	}
+	return nil
 }
 
 // replayInto applies an event to a folder. A folder without a snapshot starts

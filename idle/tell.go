@@ -2,8 +2,6 @@ package idle
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"time"
 
 	"github.com/postern-mail/postern/idle/diff"
@@ -19,9 +17,30 @@ const atOnce = 100
 // tellChanges names what a look found, tells it, and moves the folder past it.
 // It returns how much there was to tell.
 func (o *owner) tellChanges(ctx context.Context, l *look, origin event.Origin) (told int, err error) {
-	f, now := l.folder, time.Now()
+	f := l.folder
+	if origin == event.OriginNew {
+		if err := o.recogniseMoves(ctx, l); err != nil {
+			return 0, err
+		}
+	}
 	changes := diff.Compare(&f.told, &l.found)
 	told = len(changes)
+	if err := o.tellEach(ctx, l, changes, origin); err != nil {
+		return told, err
+	}
+	if l.found.HighestModSeq > f.told.HighestModSeq {
+		f.dirty = true
+	}
+	f.told.Settle(&l.found)
+	if l.found.HighestModSeq > 0 {
+		f.unsettled = 0
+	}
+	return told, nil
+}
+
+// tellEach tells changes of a folder, and moves the folder past them.
+func (o *owner) tellEach(ctx context.Context, l *look, changes []diff.Change, origin event.Origin) error {
+	f, now := l.folder, time.Now()
 	for len(changes) > 0 {
 		chunk := changes[:min(len(changes), atOnce)]
 		changes = changes[len(chunk):]
@@ -37,17 +56,10 @@ func (o *owner) tellChanges(ctx context.Context, l *look, origin event.Origin) (
 		}
 		f.dirty = true
 		if err := o.append(ctx, events); err != nil {
-			return told, err
+			return err
 		}
 	}
-	if l.found.HighestModSeq > f.told.HighestModSeq {
-		f.dirty = true
-	}
-	f.told.Settle(&l.found)
-	if l.found.HighestModSeq > 0 {
-		f.unsettled = 0
-	}
-	return told, nil
+	return nil
 }
 
 // dataOf is what is told of a change.
@@ -56,16 +68,21 @@ func (o *owner) dataOf(l *look, change diff.Change, origin event.Origin) event.D
 	switch change.Kind {
 	case diff.Created:
 		m, envelope := l.arrivals[change.UID], l.envelopes[change.UID]
+		l.folder.unsettled++
+		emailID := o.account.EmailID(m, envelope)
+		l.folder.identities.set(change.UID, emailID)
+		ref := event.MessageAt(o.id(), id, emailID, "")
+		if from, moved := l.moved[change.UID]; moved {
+			o.folders[from.Folder].remove(from.UID)
+			return movedData(ref, from, o.id(), m)
+		}
 		if change.Late {
 			origin = event.OriginReappeared
 		}
-		l.folder.unsettled++
-		emailID := o.account.EmailID(m, envelope)
-		l.folder.remember(emailID)
-		return createdData(event.MessageAt(o.id(), id, emailID, ""), m, envelope, origin)
+		return createdData(ref, m, envelope, origin)
 	case diff.Updated:
 		return &event.MessageUpdated{
-			MessageRef: event.MessageAt(o.id(), id, "", ""),
+			MessageRef: event.MessageAt(o.id(), id, l.folder.identities.get(change.UID), ""),
 			Flags:      flagsData(change),
 			ModSeq:     change.ModSeq,
 		}
@@ -75,7 +92,9 @@ func (o *owner) dataOf(l *look, change diff.Change, origin event.Origin) event.D
 			Detail:     "The server lists this message and does not give it.",
 		}
 	default:
-		return &event.MessageDeleted{MessageRef: event.MessageAt(o.id(), id, "", "")}
+		emailID := l.folder.identities.get(change.UID)
+		l.folder.identities.forget(change.UID)
+		return &event.MessageDeleted{MessageRef: event.MessageAt(o.id(), id, emailID, "")}
 	}
 }
 
@@ -162,10 +181,4 @@ func texts(flags diff.Flags) []string {
 		out[i] = string(flag)
 	}
 	return out
-}
-
-// identityHash shortens an email id to what a folder remembers of it.
-func identityHash(emailID string) uint64 {
-	sum := sha256.Sum256([]byte(emailID))
-	return binary.BigEndian.Uint64(sum[:8])
 }

@@ -14,7 +14,7 @@ import (
 // numbers mean neither. HIGHESTMODSEQ proves nothing here, since without
 // QRESYNC an EXPUNGE need not raise it (RFC 7162 section 3.1.2.1).
 func (l *look) compareUIDs(ctx context.Context) error {
-	left := diff.Subtract(l.folder.told.UIDs, l.found.Vanished)
+	left := diff.Subtract(diff.Subtract(l.folder.told.UIDs, l.found.Vanished), l.folder.holding())
 	if diff.Count(left)+uint64(len(l.arrivals)) == uint64(l.conn.NumMessages()) {
 		l.folder.late = nil
 		return nil

@@ -29,6 +29,9 @@ func (o *owner) schedule() {
 	}
 	now := time.Now()
 	o.nextPoll = now.Add(interval - rand.N(interval/10+1)) //nolint:gosec // spreads, hides nothing
+	if o.holds() {
+		o.nextPoll = now // what is held back waits for a look at all folders
+	}
 	o.nextSave = now.Add(savePace)
 }
 

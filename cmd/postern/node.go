@@ -24,6 +24,7 @@ import (
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/lease"
+	"github.com/postern-mail/postern/internal/moves"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/requestid"
@@ -168,6 +169,11 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 		return err
 	}
 	folders := folder.NewRegistry(bucket)
+	moved, err := moves.Open(ctx, js, cfg.EventsReplicas, n.log)
+	if err != nil {
+		return err
+	}
+	n.onClose(moved.Close)
 	events, err := eventlog.Open(ctx, js, eventlog.Config{MaxAge: cfg.EventsMaxAge, Replicas: cfg.EventsReplicas, Logger: n.log})
 	if err != nil {
 		return err
@@ -212,7 +218,8 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	}
 	n.supervisor = idle.New(idle.Config{
 		Accounts: accounts, Connector: connector, Log: events, Folders: folders,
-		Checkpoints: folder.NewCheckpoints(bucket), Node: host, PollInterval: cfg.PollInterval, LinkTimeout: cfg.LinkTimeout, Logger: n.log,
+		Checkpoints: folder.NewCheckpoints(bucket), Moves: moved, Node: host,
+		PollInterval: cfg.PollInterval, LinkTimeout: cfg.LinkTimeout, Logger: n.log,
 	})
 	api.Watch = n.supervisor
 	n.gateway, err = gateway.New(api)

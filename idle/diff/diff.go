@@ -50,6 +50,9 @@ type Look struct {
 	// were: the server did not give them when they were new, or took back that
 	// they were gone. Those of them that are Missing were given up.
 	Late, Missing imap.UIDSet
+	// Held are messages that are gone and of which that is not to be told yet:
+	// where a server proves what a message is, it may turn up in another folder.
+	Held imap.UIDSet
 	// HighestModSeq was the folder's before the messages were fetched, so that
 	// a change during the fetch is found by the next look. It is 0 when
 	// unknown.
@@ -151,12 +154,18 @@ func compareMissing(base *Mailbox, look *Look) []Change {
 	return missing
 }
 
-func compareDeleted(base *Mailbox, look *Look) []Change {
+// Gone are the messages that were told of and are there no more.
+func Gone(base *Mailbox, look *Look) imap.UIDSet {
 	gone := Intersect(base.UIDs, look.Vanished)
 	if look.HasPresent {
 		missing := Subtract(base.UIDs, look.Present)
 		gone = Union(gone, missing)
 	}
+	return gone
+}
+
+func compareDeleted(base *Mailbox, look *Look) []Change {
+	gone := Subtract(Gone(base, look), look.Held)
 	deleted := make([]Change, 0, Count(gone))
 	for uid := range All(gone) {
 		deleted = append(deleted, Change{Kind: Deleted, UID: uid})

@@ -105,6 +105,14 @@ func TestCompare(t *testing.T) {
 			want: []Change{{Kind: Deleted, UID: 1}},
 		},
 		{
+			name: "what is held is not told of as gone",
+			look: Look{
+				Vanished: imap.UIDSet{{Start: 1, Stop: 2}}, Present: imap.UIDSet{{Start: 5, Stop: 5}}, HasPresent: true,
+				Held: imap.UIDSet{{Start: 2, Stop: 2}, {Start: 9, Stop: 9}},
+			},
+			want: []Change{{Kind: Deleted, UID: 1}, {Kind: Deleted, UID: 4}},
+		},
+		{
 			name: "new mail comes before flags, flags before deletions",
 			look: Look{
 				Messages: []Message{{UID: 4, Flags: flags(imap.FlagSeen), ModSeq: 11}, {UID: 6}},

@@ -30,6 +30,11 @@ func (m *MessageCreated) bound() {
 	}
 }
 
+func (m *MessageMoved) bound() {
+	m.MessageRef.bound()
+	m.Flags = boundFlags(m.Flags)
+}
+
 func (m *MessageUpdated) bound() {
 	m.MessageRef.bound()
 	m.Flags.Before = boundFlags(m.Flags.Before)

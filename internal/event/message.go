@@ -77,8 +77,11 @@ func MessageAt(account string, id folder.MessageID, emailID, thread string) Mess
 }
 
 // ID is the placement that the name stands for.
-func (m MessageRef) ID() (folder.MessageID, error) {
-	return folder.ParseMessageID(m.Message[strings.LastIndexByte(m.Message, '/')+1:])
+func (m MessageRef) ID() (folder.MessageID, error) { return placementIn(m.Message) }
+
+// placementIn is the last element of a message's name.
+func placementIn(name string) (folder.MessageID, error) {
+	return folder.ParseMessageID(name[strings.LastIndexByte(name, '/')+1:])
 }
 
 func (m MessageRef) resource(string) string { return m.Message }
@@ -142,12 +145,20 @@ func (m *MessageUpdated) addKey(k naturalKey, after uint64) {
 }
 
 // MessageMoved is the data of message.moved. The embedded names are the new
-// placement's.
+// placement's. In the log it is the end of the message in the former folder as
+// well as its beginning in the new one, so that neither is there without the
+// other; the checkpoint is the new folder's, since a message that leaves moves no
+// position.
 type MessageMoved struct {
 	MessageRef
 	PreviousMessage string `json:"previousMessage"`
 	PreviousFolder  string `json:"previousFolder"`
+	// Flags are the message's where it is now.
+	Flags []string `json:"flags"`
 }
+
+// PreviousID is the placement that the message had before.
+func (m *MessageMoved) PreviousID() (folder.MessageID, error) { return placementIn(m.PreviousMessage) }
 
 // EventType implements [Data].
 func (*MessageMoved) EventType() Type { return TypeMessageMoved }

@@ -34,13 +34,20 @@ type Snapshot struct {
 	UIDsUnknown bool
 	// Flags are those of the newest messages, by ascending UID.
 	Flags []MessageFlags
-	// Identities are short hashes of the newest messages' email ids, by which
-	// mail is known again after a change of UIDVALIDITY.
-	Identities []uint64
+	// Identities are the email ids of the newest messages, by ascending UID. By
+	// them mail is known again where it was moved, and after a change of
+	// UIDVALIDITY.
+	Identities []Identity
 
 	// Revision is that of the stored snapshot which this one is to replace, 0
 	// when there is none. It is not part of what is stored.
 	Revision uint64
+}
+
+// Identity is what one message is, wherever it is; at most 255 bytes.
+type Identity struct {
+	UID     imap.UID
+	EmailID string
 }
 
 // MessageFlags are the flags of one message, in a form of the owner's choice.
@@ -248,7 +255,7 @@ func snapshotKey(account, key string) string { return "state." + account + "." +
 
 // snapshotVersion is the first byte of an encoded snapshot; what follows is
 // compressed by DEFLATE.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // encode writes a snapshot as varints: UIDs as alternating gaps and lengths,
 // flags as indexes into a table of the values that occur.
@@ -272,11 +279,7 @@ func (s *Snapshot) encode() []byte {
 		last = uint64(r.Stop)
 	}
 	b = s.appendFlags(b)
-	b = binary.AppendUvarint(b, uint64(len(s.Identities)))
-	for _, id := range s.Identities {
-		b = binary.BigEndian.AppendUint64(b, id)
-	}
-	return compress(b)
+	return compress(s.appendIdentities(b))
 }
 
 func (s *Snapshot) appendFlags(b []byte) []byte {
@@ -298,6 +301,18 @@ func (s *Snapshot) appendFlags(b []byte) []byte {
 	for _, m := range s.Flags {
 		b = binary.AppendUvarint(b, uint64(m.UID-last))
 		b = binary.AppendUvarint(b, table[m.Flags])
+		last = m.UID
+	}
+	return b
+}
+
+func (s *Snapshot) appendIdentities(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s.Identities)))
+	last := imap.UID(0)
+	for _, m := range s.Identities {
+		b = binary.AppendUvarint(b, uint64(m.UID-last))
+		b = binary.AppendUvarint(b, uint64(len(m.EmailID)))
+		b = append(b, m.EmailID...)
 		last = m.UID
 	}
 	return b
@@ -337,9 +352,7 @@ func decodeSnapshot(value []byte) (*Snapshot, error) {
 	}
 	s.UIDs = d.uids()
 	s.Flags = d.flags()
-	for range d.count(8) {
-		s.Identities = append(s.Identities, binary.BigEndian.Uint64(d.bytes(8)))
-	}
+	s.Identities = d.identities()
 	if d.bad || len(d.b) > 0 {
 		return nil, errSnapshot
 	}
@@ -401,6 +414,22 @@ func (d *snapshotReader) uids() imap.UIDSet {
 		last = stop
 	}
 	return set
+}
+
+func (d *snapshotReader) identities() []Identity {
+	var list []Identity
+	last := uint64(0)
+	for range d.count(2) {
+		uid := last + d.number(math.MaxUint32)
+		emailID := string(d.bytes(d.count(1)))
+		if uid == last || uid > math.MaxUint32 {
+			d.fail()
+			return nil
+		}
+		list = append(list, Identity{UID: imap.UID(uid), EmailID: emailID})
+		last = uid
+	}
+	return list
 }
 
 func (d *snapshotReader) flags() []MessageFlags {

@@ -14,7 +14,7 @@ func someSnapshot() *Snapshot {
 		Sequence: 12345, Number: 77, UIDValidity: 4294967295, UIDNext: 4294967295, HighestModSeq: 1<<63 - 1,
 		UIDs:       imap.UIDSet{{Start: 1, Stop: 3}, {Start: 7, Stop: 7}, {Start: 4000000000, Stop: 4294967294}},
 		Flags:      []MessageFlags{{UID: 2, Flags: `\Seen`}, {UID: 3}, {UID: 7, Flags: `\Seen`}},
-		Identities: []uint64{1, 1 << 63},
+		Identities: []Identity{{UID: 2, EmailID: "M1"}, {UID: 4294967294, EmailID: "M2"}},
 	}
 }
 

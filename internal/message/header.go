@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/internal/message/charset"
@@ -105,20 +106,23 @@ func (h Header) declaredCharset() string {
 }
 
 // singles are the fields that RFC 5322 section 3.6 and RFC 2045 allow once.
-var singles = map[string]bool{
-	"date": true, "from": true, "sender": true, "reply-to": true, "to": true, "cc": true, "bcc": true, "message-id": true, "in-reply-to": true,
-	"references": true, "subject": true, "mime-version": true, "content-type": true, "content-transfer-encoding": true,
-	"content-id": true, "content-disposition": true,
+var singles = []string{
+	"Date", "From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Message-ID", "In-Reply-To", "References", "Subject",
+	"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Content-ID", "Content-Disposition",
 }
 
 func (h Header) repeatsSingle() bool {
-	seen := make(map[string]bool, len(singles))
+	seen := make([]bool, len(singles))
 	for i := range h.Fields {
-		name := strings.ToLower(h.Fields[i].Name)
-		if singles[name] && seen[name] {
+		name := h.Fields[i].Name
+		at := slices.IndexFunc(singles, func(single string) bool { return strings.EqualFold(single, name) })
+		if at < 0 {
+			continue
+		}
+		if seen[at] {
 			return true
 		}
-		seen[name] = true
+		seen[at] = true
 	}
 	return false
 }

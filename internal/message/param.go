@@ -45,17 +45,34 @@ func parseValue(raw, hint string) value {
 	return v
 }
 
-// valueOf gives the same for what BODYSTRUCTURE has taken apart already.
+// valueOf gives the same for what BODYSTRUCTURE has taken apart already. It may
+// keep params.
 func valueOf(text string, params map[string]string) value {
+	v := value{text: strings.ToLower(strings.TrimSpace(text)), params: params}
+	if areClean(params) {
+		return v
+	}
 	list := make([]parameter, 0, len(params))
 	for name, p := range params {
 		list = append(list, parameter{strings.ToLower(name), p})
 	}
 	// The order of a map is no order; ties must not depend on it.
 	slices.SortFunc(list, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
-	v := value{text: strings.ToLower(strings.TrimSpace(text))}
 	v.params = v.resolve(list, "")
 	return v
+}
+
+// areClean: nothing in them is left to decode, as in nearly all mail.
+func areClean(params map[string]string) bool {
+	for name, p := range params {
+		if name == "" || !isPlainASCII(name) || strings.ContainsAny(name, "* ") || name != strings.ToLower(name) {
+			return false
+		}
+		if !isPlainASCII(p) || name != "boundary" && strings.Contains(p, "=?") {
+			return false
+		}
+	}
+	return true
 }
 
 // paramScanner reads tokens, quoted strings and comments leniently.

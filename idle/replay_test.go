@@ -1,0 +1,65 @@
+package idle
+
+import (
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/idle/diff"
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/folder"
+)
+
+// The one event of a move takes the message out of one folder and puts it into
+// the other, each unless its snapshot knows already.
+func TestReplayOfAMove(t *testing.T) {
+	t.Parallel()
+	inbox, archive := folder.Key{1}, folder.Key{2}
+	before := folder.MessageID{Folder: inbox, UIDValidity: 7, UID: 3}
+	after := folder.MessageID{Folder: archive, UIDValidity: 9, UID: 20}
+	moved := event.New("ann", 4, time.Now(), &event.MessageMoved{
+		MessageRef: event.MessageAt("ann", after, "M3", ""), PreviousMessage: event.MessageName("ann", before), Flags: []string{`\Seen`},
+	})
+	moved.Number = 5
+	body, err := moved.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkpoint := &event.Checkpoint{Folder: archive, UIDValidity: 9, UID: 20}
+	for _, test := range []struct {
+		name                         string
+		inboxCovered, archiveCovered uint64
+		inboxUIDs, archiveUIDs       string
+	}{
+		{"neither knows", 4, 4, "1:2,4", "1:2,20"},
+		{"only the source knows", 5, 4, "1:4", "1:2,20"},
+		{"only the target knows", 4, 5, "1:2,4", "1:2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			o := &owner{account: &account.Account{ID: "ann"}, folders: map[folder.Key]*folderState{}}
+			add := func(key folder.Key, validity uint32, last imap.UID, covered uint64) *folderState {
+				f := &folderState{Folder: folder.Folder{Key: key}, started: true, covered: covered}
+				f.told = diff.Mailbox{UIDValidity: validity, UIDNext: last + 1, UIDs: imap.UIDSet{{Start: 1, Stop: last}}}
+				o.folders[key] = f
+				return f
+			}
+			source, target := add(inbox, 7, 4, test.inboxCovered), add(archive, 9, 2, test.archiveCovered)
+			if err := o.replay(&eventlog.Entry{ID: moved.ID, Account: "ann", Type: moved.Type, Number: 5, Body: body, Checkpoint: checkpoint}); err != nil {
+				t.Fatal(err)
+			}
+			if got := source.told.UIDs.String(); got != test.inboxUIDs {
+				t.Errorf("the source has %s, want %s", got, test.inboxUIDs)
+			}
+			if got := target.told.UIDs.String(); got != test.archiveUIDs {
+				t.Errorf("the target has %s, want %s", got, test.archiveUIDs)
+			}
+			if flags, ok := target.told.Flags.Get(20); test.archiveCovered < 5 && (!ok || flags != `\Seen`) {
+				t.Errorf("the flags are %q, %v", flags, ok)
+			}
+		})
+	}
+}
