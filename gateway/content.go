@@ -36,7 +36,11 @@ type content interface {
 
 // composer makes messages of what a request says, with what it refers to in the
 // mailbox.
-type composer struct{ messages *messageService }
+type composer struct {
+	messages *messageService
+	// field is the field of requests that has the content, for violations.
+	field string
+}
 
 // compose makes a message of the account. The result can be written. It fails with
 // the violations of the fields at fault, and like GetMessage for what the message
@@ -57,7 +61,7 @@ func (c *composer) compose(ctx context.Context, a *account.Account, in content) 
 		m.Invitation = &compose.Invitation{Method: object.GetMethod(), Content: object.GetContent()}
 	}
 	for i, attachment := range in.GetAttachments() {
-		part, err := c.attachment(ctx, a, fmt.Sprintf("attachments[%d]", i), attachment)
+		part, err := c.attachment(ctx, a, fmt.Sprintf("%s.attachments[%d]", c.field, i), attachment)
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +74,7 @@ func (c *composer) compose(ctx context.Context, a *account.Account, in content) 
 	}
 	m.MessageID = newMessageID(m.From.Address)
 	if wrong := m.Check(); len(wrong) > 0 {
-		return nil, refuseContent(wrong)
+		return nil, refuseContent(c.field, wrong)
 	}
 	return m, nil
 }
@@ -97,13 +101,14 @@ func newMessageID(from string) string {
 	return strings.ToLower(rand.Text()) + "@" + domain
 }
 
-// refuseContent is the failure of a message that cannot be written.
-func refuseContent(wrong []compose.Violation) error {
+// refuseContent is the failure of a message that cannot be written. The field is
+// that of the request which has the message.
+func refuseContent(field string, wrong []compose.Violation) error {
 	bad := &errdetails.BadRequest{}
 	texts := make([]string, len(wrong))
 	for i, v := range wrong {
 		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
-			Field: v.Field, Description: v.Description, Reason: string(reasonArgumentInvalid),
+			Field: field + "." + v.Field, Description: v.Description, Reason: string(reasonArgumentInvalid),
 		})
 		texts[i] = v.Field + ": " + v.Description
 	}
@@ -192,7 +197,7 @@ func (pipeSink) begin(file) error { return nil }
 // answer makes a message the answer to one of the mailbox.
 func (c *composer) answer(ctx context.Context, a *account.Account, m *compose.Message, reply *posternv1.Reply) error {
 	if !strings.HasPrefix(reply.GetMessage(), "accounts/"+a.ID+"/") {
-		return refuseField("reply.message", reasonArgumentInvalid, "The message belongs to another account.")
+		return refuseField(c.field+".reply.message", reasonArgumentInvalid, "The message belongs to another account.")
 	}
 	original, err := c.messages.GetMessage(ctx, &posternv1.GetMessageRequest{Name: reply.GetMessage(), View: posternv1.Message_FULL})
 	if err != nil {

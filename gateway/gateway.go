@@ -27,11 +27,16 @@ import (
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/submit"
 )
 
 // DefaultGrace is how long Run lets calls finish that are under way when it is
 // told to stop.
 const DefaultGrace = 10 * time.Second
+
+// DefaultGiveUpSending is for how long mail is tried. RFC 5321 section 4.5.4.1 has
+// four or five days for servers; who sends by an API wants to know sooner.
+const DefaultGiveUpSending = 48 * time.Hour
 
 // Config is what a gateway is made of.
 type Config struct {
@@ -50,6 +55,10 @@ type Config struct {
 	Requests *requestid.Store
 	// Watch, where it is given, is who watches the mailboxes on this node.
 	Watch Watch
+	// Submissions keeps the mail that is to be sent. GiveUpSending is for how long it
+	// is tried; 0 means [DefaultGiveUpSending].
+	Submissions   *submit.Store
+	GiveUpSending time.Duration
 	// Box seals page tokens. Nodes that share it take each other's tokens.
 	Box *secret.Box
 	// Ready, where it is given, is asked by GET /readyz whether what the
@@ -67,11 +76,12 @@ type Gateway struct {
 	cfg   Config
 	calls calls
 
-	accounts *accountService
-	folders  *folderService
-	messages *messageService
-	threads  *threadService
-	events   *eventService
+	accounts    *accountService
+	folders     *folderService
+	messages    *messageService
+	threads     *threadService
+	submissions *submissionService
+	events      *eventService
 
 	health *health.Server
 	// outer serves the network. inner serves the REST mux: streams over a
@@ -100,11 +110,15 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Grace == 0 {
 		cfg.Grace = DefaultGrace
 	}
+	if cfg.GiveUpSending == 0 {
+		cfg.GiveUpSending = DefaultGiveUpSending
+	}
 	if cfg.HTTP == nil || cfg.GRPC == nil || cfg.Auth == nil {
 		return nil, errors.New("gateway needs two listeners and an authenticator")
 	}
-	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil || cfg.Requests == nil || cfg.Box == nil {
-		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, request ids and a box")
+	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil ||
+		cfg.Requests == nil || cfg.Submissions == nil || cfg.Box == nil {
+		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, request ids, submissions and a box")
 	}
 	validator, err := protovalidate.New()
 	if err != nil {

@@ -35,6 +35,7 @@ import (
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/submit"
 )
 
 const token = "test-token-of-sufficient-length"
@@ -78,6 +79,26 @@ type options struct {
 	// tls is spoken by the gateway, with a certificate that roots vouch for.
 	tls   *tls.Config
 	roots *x509.CertPool
+}
+
+// runOutbox runs the outbox of a house until the returned function is called.
+func runOutbox(ctx context.Context, store *submit.Store, accounts *account.Registry, connector *account.Connector, folders *folder.Registry) (stop func()) {
+	senders := submit.NewSenders(connector, 0, nil)
+	outbox := submit.NewOutbox(submit.Config{
+		Store: store, Accounts: accounts, Sender: senders, Mailbox: &submit.IMAPMailbox{Connections: connector, Folders: folders},
+		Pause: func(int) time.Duration { return 50 * time.Millisecond },
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = outbox.Run(ctx) // what it fails with, the tests see by what is not sent
+	}()
+	return func() {
+		cancel()
+		<-done
+		senders.Close()
+	}
 }
 
 // build starts a house; the returned function takes it down.
@@ -132,9 +153,15 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	folders := folder.NewRegistry(bucket)
+	submissions, err := submit.OpenStore(ctx, js, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	undo = append(undo, runOutbox(ctx, submissions, h.accounts, connector, folders))
 	cfg := gateway.Config{
-		Accounts: h.accounts, Connector: connector, Folders: folder.NewRegistry(bucket), Events: h.events,
-		Requests: requests, Box: box,
+		Accounts: h.accounts, Connector: connector, Folders: folders, Events: h.events,
+		Requests: requests, Submissions: submissions, Box: box,
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	cfg.TLS = o.tls

@@ -42,6 +42,7 @@ const (
 	reasonUIDValidityChanged reason = "UIDVALIDITY_CHANGED"
 	reasonAttachmentNotFound reason = "ATTACHMENT_NOT_FOUND"
 	reasonThreadNotFound     reason = "THREAD_NOT_FOUND"
+	reasonSubmissionNotFound reason = "SUBMISSION_NOT_FOUND"
 )
 
 // Reasons that lie with the mail server.
@@ -56,6 +57,12 @@ const (
 	reasonIMAPProtocolError   reason = "IMAP_PROTOCOL_ERROR"
 	reasonHostNotAllowed      reason = "HOST_NOT_ALLOWED"
 	reasonMailboxOverQuota    reason = "MAILBOX_OVER_QUOTA"
+)
+
+// Reasons that lie with what was asked of the outbox.
+const (
+	reasonSMTPNotConfigured reason = "SMTP_NOT_CONFIGURED"
+	reasonSubmissionState   reason = "SUBMISSION_STATE"
 )
 
 // Reasons that lie with the gateway itself.

@@ -42,6 +42,10 @@ func (g *Gateway) build() {
 		accounts: cfg.Accounts, mailboxes: cfg.Connector, folders: cfg.Folders, lister: lister, pager: pages("messages"),
 	}
 	g.threads = &threadService{messages: g.messages, pager: pages("threads")}
+	g.submissions = &submissionService{
+		accounts: cfg.Accounts, composer: composer{messages: g.messages, field: "submission"},
+		store: cfg.Submissions, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
+	}
 	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, draining: g.draining}
 }
 
@@ -51,5 +55,6 @@ func (g *Gateway) register(server grpc.ServiceRegistrar) {
 	posternv1.RegisterFolderServiceServer(server, g.folders)
 	posternv1.RegisterMessageServiceServer(server, g.messages)
 	posternv1.RegisterThreadServiceServer(server, g.threads)
+	posternv1.RegisterSubmissionServiceServer(server, g.submissions)
 	posternv1.RegisterEventServiceServer(server, g.events)
 }

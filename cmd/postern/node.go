@@ -29,6 +29,7 @@ import (
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/submit"
 )
 
 const (
@@ -55,8 +56,9 @@ type node struct {
 
 	gateway    *gateway.Gateway
 	supervisor *idle.Supervisor
-	// watching is the lease that the supervisor needs, nil where no other node
-	// can be.
+	outbox     *submit.Outbox
+	// watching is the lease that the supervisor and the outbox need, nil where no
+	// other node can be.
 	watching *lease.Config
 	undo     []func()
 }
@@ -192,7 +194,19 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	})
 	n.onClose(connector.Close)
 
+	submissions, err := submit.OpenStore(ctx, js, cfg.EventsReplicas)
+	if err != nil {
+		return err
+	}
+	senders := submit.NewSenders(connector, 0, imapconn.NewHostLimits(cfg.HostConnections, cfg.HostLogins))
+	n.onClose(senders.Close)
+	n.outbox = submit.NewOutbox(submit.Config{
+		Store: submissions, Accounts: accounts, Sender: senders, Logger: n.log,
+		Mailbox: &submit.IMAPMailbox{Connections: connector, Folders: folders},
+	})
+
 	api.Accounts, api.Connector, api.Folders, api.Events = accounts, connector, folders, events
+	api.Submissions = submissions
 	api.Ready = func(ctx context.Context) error {
 		if err := check(); err != nil {
 			return err
@@ -235,13 +249,21 @@ func (n *node) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// watch watches the mailboxes, where several nodes share a NATS when it is this
-// one's turn.
+// watch watches the mailboxes and sends mail, where several nodes share a NATS when
+// it is this one's turn.
 func (n *node) watch(ctx context.Context) error {
 	if n.watching == nil {
-		return n.supervisor.Run(ctx)
+		return n.own(ctx)
 	}
-	return lease.Hold(ctx, *n.watching, n.supervisor.Run)
+	return lease.Hold(ctx, *n.watching, n.own)
+}
+
+// own does what one node does for all.
+func (n *node) own(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.supervisor.Run(ctx) })
+	group.Go(func() error { return n.outbox.Run(ctx) })
+	return group.Wait()
 }
 
 func (n *node) onClose(f func()) { n.undo = append(n.undo, f) }

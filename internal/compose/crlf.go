@@ -5,10 +5,11 @@ import (
 	"io"
 )
 
-// crlfReader makes every line end in CRLF, as 8-bit content must on the wire.
+// crlfReader makes every line end in CRLF, as 8-bit content must on the wire. A
+// lone CR is the end of a line to some servers and not to others, which is how one
+// message is made to look like two.
 type crlfReader struct {
 	r    *bufio.Reader
-	last byte
 	held bool // a CR was given for an LF that is still to come
 }
 
@@ -19,7 +20,7 @@ func (c *crlfReader) Read(p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
 		if c.held {
-			p[n], c.held, c.last = '\n', false, '\n'
+			p[n], c.held = '\n', false
 			n++
 			continue
 		}
@@ -30,10 +31,16 @@ func (c *crlfReader) Read(p []byte) (int, error) {
 			}
 			return 0, err
 		}
-		if b == '\n' && c.last != '\r' {
+		switch b {
+		case '\r':
+			if next, err := c.r.Peek(1); err == nil && next[0] == '\n' {
+				_, _ = c.r.Discard(1)
+			}
+			c.held = true
+		case '\n':
 			b, c.held = '\r', true
 		}
-		p[n], c.last = b, b
+		p[n] = b
 		n++
 	}
 	return n, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
 // claim says which submission a request id stands for.
@@ -25,8 +26,8 @@ type claim struct {
 //
 // A request id makes it safe to repeat: the same one with the same Digest returns
 // the submission that there is. It fails with [ErrRequestIDReused] where the Digest
-// is another, and as the body does.
-func (s *Store) Create(ctx context.Context, submission *Submission, request string, giveUp time.Duration, body io.Reader) (*Submission, error) {
+// is another, and as write does.
+func (s *Store) Create(ctx context.Context, submission *Submission, request string, giveUp time.Duration, write WriteFunc) (*Submission, error) {
 	now := time.Now().UTC()
 	made := submission.clone()
 	made.ID, made.CreateTime = newID(now), now
@@ -36,11 +37,9 @@ func (s *Store) Create(ctx context.Context, submission *Submission, request stri
 			return earlier, err
 		}
 	}
-	size, err := s.putBody(ctx, made.Account, made.ID, body)
-	if err != nil {
+	if err := s.putBody(ctx, made, write); err != nil {
 		return nil, err
 	}
-	made.Size = size
 	start(made, now, giveUp)
 	if err := s.open(ctx, made.Account, made.ID, 0); err != nil {
 		return nil, err
@@ -109,12 +108,27 @@ func (s *Store) claim(ctx context.Context, made *Submission, request string) (*S
 	return submission, err
 }
 
-// putBody stores a message and returns its size. What is stored in part, because
-// the body fails, is dropped.
-func (s *Store) putBody(ctx context.Context, account, id string, body io.Reader) (int64, error) {
-	info, err := s.bodies.Put(ctx, jetstream.ObjectMeta{Name: bodyName(account, id)}, body)
-	if err != nil {
-		return 0, fmt.Errorf("store the message: %w", err)
+// WriteFunc writes the message of a submission.
+type WriteFunc func(w io.Writer, made *Submission) error
+
+// putBody stores a message, and notes its size. What is stored in part, because
+// write fails, is dropped.
+func (s *Store) putBody(ctx context.Context, made *Submission, write WriteFunc) error {
+	r, w := io.Pipe()
+	var writer errgroup.Group
+	writer.Go(func() error {
+		err := write(w, made)
+		w.CloseWithError(err) // nil is the end
+		return err
+	})
+	info, err := s.bodies.Put(ctx, jetstream.ObjectMeta{Name: bodyName(made.Account, made.ID)}, r)
+	_ = r.Close() // so that a write that nobody reads any more ends
+	if writeErr := writer.Wait(); writeErr != nil && !errors.Is(writeErr, io.ErrClosedPipe) {
+		return writeErr
 	}
-	return int64(info.Size), nil
+	if err != nil {
+		return fmt.Errorf("store the message: %w", err)
+	}
+	made.Size = int64(info.Size)
+	return nil
 }

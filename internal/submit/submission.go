@@ -77,9 +77,10 @@ type Submission struct {
 	// From is the return address, empty for none.
 	From       string      `json:"from"`
 	Recipients []Recipient `json:"recipients"`
-	// MessageID is that of the message, without angle brackets, Subject its
-	// subject, for people.
+	// MessageID is that of the message, without angle brackets. Author and Subject
+	// are of its header, for people.
 	MessageID string `json:"message_id"`
+	Author    Author `json:"author,omitzero"`
 	Subject   string `json:"subject,omitempty"`
 	// Size is that of the message in bytes.
 	Size int64 `json:"size"`
@@ -126,6 +127,12 @@ type Submission struct {
 
 	// Revision is that of the stored submission.
 	Revision uint64 `json:"-"`
+}
+
+// Author is who wrote a message.
+type Author struct {
+	Name    string `json:"name,omitempty"`
+	Address string `json:"address,omitempty"`
 }
 
 // Answered is a message that was replied to or forwarded.

@@ -1,0 +1,313 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/compose"
+	"github.com/postern-mail/postern/internal/submit"
+)
+
+const (
+	// maxMessage bounds a message that is sent, in bytes as it goes on the wire.
+	maxMessage = 100 << 20
+	// maxAhead is how far ahead mail can be scheduled.
+	maxAhead = 366 * 24 * time.Hour
+)
+
+// submissionService implements SubmissionService.
+type submissionService struct {
+	posternv1.UnimplementedSubmissionServiceServer
+	accounts accountReader
+	composer composer
+	store    *submit.Store
+	pager    pager
+	// giveUp is for how long mail is tried.
+	giveUp time.Duration
+}
+
+// outgoing is a message that is to be sent, ready to be written.
+type outgoing struct {
+	from       compose.Address
+	recipients []string
+	subject    string
+	messageID  string
+	write      func(ctx context.Context, w io.Writer) (compose.Info, error)
+}
+
+// CreateSubmission implements SubmissionService.
+func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1.CreateSubmissionRequest) (*posternv1.Submission, error) {
+	a, err := s.accounts.Get(ctx, accountID(req.GetParent()))
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := a.SMTPLogin(); !ok {
+		return nil, account.ErrNoSMTP
+	}
+	in := req.GetSubmission()
+	message, err := s.outgoing(ctx, a, in)
+	if err != nil {
+		return nil, err
+	}
+	submission, err := newSubmission(a, in, message)
+	if err != nil {
+		return nil, err
+	}
+	if submission.Digest, err = digestOf(req); err != nil {
+		return nil, err
+	}
+	made, err := s.store.Create(ctx, submission, req.GetRequestId(), s.giveUp, func(w io.Writer, made *submit.Submission) error {
+		info, err := message.write(ctx, &limitedWriter{w: w, left: maxMessage})
+		made.EightBit, made.UTF8 = info.EightBit, made.UTF8 || info.UTF8
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create submission: %w", err)
+	}
+	if wait := in.GetWait().AsDuration(); wait > 0 {
+		waitCtx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		if made, err = s.store.Wait(waitCtx, made); err != nil {
+			return nil, fmt.Errorf("wait for the submission: %w", err)
+		}
+	}
+	return submissionProto(made), nil
+}
+
+// outgoing makes the message of a request.
+func (s *submissionService) outgoing(ctx context.Context, a *account.Account, in *posternv1.Submission) (*outgoing, error) {
+	if len(in.GetRaw()) > 0 {
+		return outgoingRaw(in)
+	}
+	m, err := s.composer.compose(ctx, a, in)
+	if err != nil {
+		return nil, err
+	}
+	out := &outgoing{from: m.From, subject: m.Subject, messageID: m.MessageID, write: m.Write}
+	for _, list := range [][]compose.Address{m.To, m.Cc, m.Bcc} {
+		for _, address := range list {
+			out.recipients = append(out.recipients, address.Address)
+		}
+	}
+	return out, nil
+}
+
+// outgoingRaw reads a message that the caller has written.
+func outgoingRaw(in *posternv1.Submission) (*outgoing, error) {
+	rest, ok := proto.Clone(in).(*posternv1.Submission)
+	if !ok {
+		return nil, fmt.Errorf("clone of %T", in)
+	}
+	for field := range map[string]bool{"raw": true, "envelope": true, "dsn": true, "send_time": true, "save_to_sent": true, "wait": true} {
+		rest.ProtoReflect().Clear(submissionFields.Fields().ByTextName(field))
+	}
+	if proto.Size(rest) > 0 {
+		return nil, refuseField("submission.raw", reasonArgumentInvalid, "The message is given as raw, and in other fields: give it in one way.")
+	}
+	raw, wrong := compose.ReadRaw(in.GetRaw(), time.Now(), newMessageID)
+	if len(wrong) > 0 {
+		return nil, refuseContent("submission", wrong)
+	}
+	return &outgoing{
+		from: raw.From, recipients: raw.Recipients, subject: raw.Subject, messageID: raw.MessageID,
+		write: func(_ context.Context, w io.Writer) (compose.Info, error) { return raw.Write(w) },
+	}, nil
+}
+
+var submissionFields = (&posternv1.Submission{}).ProtoReflect().Descriptor()
+
+// newSubmission makes the envelope of a message, and what else is to be done.
+func newSubmission(a *account.Account, in *posternv1.Submission, m *outgoing) (*submit.Submission, error) {
+	out := &submit.Submission{
+		Account: a.ID, MessageID: m.messageID, Subject: m.subject, Author: submit.Author{Name: m.from.Name, Address: m.from.Address},
+		EnvelopeID: in.GetDsn().GetEnvelopeId(), Save: submit.SaveAuto,
+	}
+	if in.GetSaveToSent() != posternv1.Submission_SAVE_POLICY_UNSPECIFIED {
+		out.Save = submit.SavePolicy(in.GetSaveToSent().String())
+	}
+	if r := in.GetDsn().GetReturn(); r != posternv1.Submission_DeliveryStatus_RETURN_UNSPECIFIED {
+		out.Return = map[posternv1.Submission_DeliveryStatus_Return]smtp.DSNReturn{
+			posternv1.Submission_DeliveryStatus_FULL: smtp.DSNReturnFull, posternv1.Submission_DeliveryStatus_HEADERS: smtp.DSNReturnHeaders,
+		}[r]
+	}
+	if err := schedule(out, in); err != nil {
+		return nil, err
+	}
+	if reply := in.GetReply(); reply != nil {
+		out.Answers = &submit.Answered{Message: lastSegment(reply.GetMessage()), Flag: `\Answered`}
+		if reply.GetMode() == posternv1.Reply_FORWARD {
+			out.Answers.Flag = "$Forwarded"
+		}
+	}
+	return out, address(out, in, m)
+}
+
+func lastSegment(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+// schedule sets when mail is to be sent.
+func schedule(out *submit.Submission, in *posternv1.Submission) error {
+	if in.GetSendTime() == nil {
+		return nil
+	}
+	out.SendTime = in.GetSendTime().AsTime()
+	if !in.GetSendTime().IsValid() || time.Until(out.SendTime) > maxAhead {
+		return refuseField("submission.send_time", reasonArgumentInvalid, "Mail can be scheduled for a year ahead at most.")
+	}
+	return nil
+}
+
+// address sets whom mail is from and to on its way, each recipient once.
+func address(out *submit.Submission, in *posternv1.Submission, m *outgoing) error {
+	from, recipients := m.from.Address, m.recipients
+	if given := in.GetEnvelope().GetMailFrom(); given != "" {
+		from = given
+	}
+	if given := in.GetEnvelope().GetRcptTo(); len(given) > 0 {
+		recipients = given
+	}
+	if len(recipients) == 0 {
+		return refuseField("submission.to", reasonArgumentInvalid, "The message has no recipients: give to, cc, bcc, or envelope.rcpt_to.")
+	}
+	if len(recipients) > compose.MaxRecipients {
+		return refuseField("submission.to", reasonArgumentInvalid, "There are %d recipients, and at most %d are taken.", len(recipients), compose.MaxRecipients)
+	}
+	var utf8 bool
+	var err error
+	if out.From, utf8, err = compose.Wire(from); err != nil {
+		return refuseField("submission.envelope.mail_from", reasonArgumentInvalid, "%s: %v.", said(from), err)
+	}
+	out.UTF8 = utf8
+	notify := notifyOf(in.GetDsn())
+	for _, recipient := range recipients {
+		wire, utf8, err := compose.Wire(recipient)
+		if err != nil {
+			return refuseField("submission.envelope.rcpt_to", reasonArgumentInvalid, "%s: %v.", said(recipient), err)
+		}
+		out.UTF8 = out.UTF8 || utf8
+		if !slices.ContainsFunc(out.Recipients, func(r submit.Recipient) bool { return r.Address == wire }) {
+			out.Recipients = append(out.Recipients, submit.Recipient{Address: wire, Notify: notify})
+		}
+	}
+	return nil
+}
+
+func notifyOf(dsn *posternv1.Submission_DeliveryStatus) []smtp.DSNNotify {
+	var out []smtp.DSNNotify
+	for _, notify := range dsn.GetNotify() {
+		out = append(out, smtp.DSNNotify(notify.String()))
+	}
+	if slices.Contains(out, smtp.DSNNotifyNever) {
+		return []smtp.DSNNotify{smtp.DSNNotifyNever} // RFC 3461 section 4.1
+	}
+	return out
+}
+
+// digestOf stands for the content of a request, whatever its id and however long
+// its sender waits.
+func digestOf(req *posternv1.CreateSubmissionRequest) (string, error) {
+	same, ok := proto.Clone(req).(*posternv1.CreateSubmissionRequest)
+	if !ok {
+		return "", fmt.Errorf("clone of %T", req)
+	}
+	same.RequestId, same.GetSubmission().Wait = "", nil
+	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(same)
+	if err != nil {
+		return "", fmt.Errorf("encode the request: %w", err)
+	}
+	hash := sha256.Sum256(content)
+	return base64.RawStdEncoding.EncodeToString(hash[:]), nil
+}
+
+// limitedWriter refuses what is larger than a message may be.
+type limitedWriter struct {
+	w    io.Writer
+	left int64
+}
+
+// Write implements io.Writer.
+func (l *limitedWriter) Write(p []byte) (int, error) {
+	if l.left -= int64(len(p)); l.left < 0 {
+		return 0, refuse(codes.InvalidArgument, reasonMessageTooLarge, "The message is larger than %d bytes.", maxMessage).
+			with("limit", fmt.Sprint(maxMessage))
+	}
+	return l.w.Write(p)
+}
+
+// submissionRef parts the name of a submission.
+func submissionRef(name string) (accountID, id string) {
+	accountID, id, _ = strings.Cut(strings.TrimPrefix(name, "accounts/"), "/submissions/")
+	return accountID, id
+}
+
+// GetSubmission implements SubmissionService.
+func (s *submissionService) GetSubmission(ctx context.Context, req *posternv1.GetSubmissionRequest) (*posternv1.Submission, error) {
+	accountID, id := submissionRef(req.GetName())
+	submission, err := s.store.Get(ctx, accountID, id)
+	if err != nil {
+		return nil, err
+	}
+	return submissionProto(submission), nil
+}
+
+// ListSubmissions implements SubmissionService.
+func (s *submissionService) ListSubmissions(
+	ctx context.Context, req *posternv1.ListSubmissionsRequest,
+) (*posternv1.ListSubmissionsResponse, error) {
+	a, err := s.accounts.Get(ctx, accountID(req.GetParent()))
+	if err != nil {
+		return nil, err
+	}
+	after := ""
+	if token := req.GetPageToken(); token != "" {
+		position, err := s.pager.position(req, token)
+		if err != nil {
+			return nil, err
+		}
+		after = string(position)
+	}
+	size := pageSize(req.GetPageSize())
+	submissions, err := s.store.List(ctx, a.ID, after, size+1)
+	if err != nil {
+		return nil, fmt.Errorf("list submissions: %w", err)
+	}
+	resp := &posternv1.ListSubmissionsResponse{}
+	for _, submission := range submissions[:min(size, len(submissions))] {
+		resp.Submissions = append(resp.Submissions, submissionProto(submission))
+	}
+	if len(submissions) > size {
+		resp.NextPageToken, err = s.pager.token(req, []byte(submissions[size-1].ID))
+	}
+	return resp, err
+}
+
+// CancelSubmission implements SubmissionService.
+func (s *submissionService) CancelSubmission(ctx context.Context, req *posternv1.CancelSubmissionRequest) (*posternv1.Submission, error) {
+	accountID, id := submissionRef(req.GetName())
+	submission, err := s.store.Cancel(ctx, accountID, id)
+	if err != nil {
+		return nil, fmt.Errorf("cancel submission: %w", err)
+	}
+	return submissionProto(submission), nil
+}
+
+// RetrySubmission implements SubmissionService.
+func (s *submissionService) RetrySubmission(ctx context.Context, req *posternv1.RetrySubmissionRequest) (*posternv1.Submission, error) {
+	accountID, id := submissionRef(req.GetName())
+	submission, err := s.store.Retry(ctx, accountID, id, s.giveUp)
+	if err != nil {
+		return nil, fmt.Errorf("retry submission: %w", err)
+	}
+	return submissionProto(submission), nil
+}
