@@ -19,8 +19,6 @@ func classifySubmissions(err error) *failure {
 			"The account has no SMTP server: update it with smtp, the server that its mail is sent through.")
 	case errors.Is(err, submit.ErrNotFound):
 		return refuse(codes.NotFound, reasonSubmissionNotFound, "There is no such submission, or it is no longer kept.").because(err)
-	case errors.Is(err, submit.ErrRequestIDReused):
-		return refuseField("request_id", reasonRequestIDReused, "This request id was used for another request: use a fresh one for each new request.")
 	case errors.As(err, &state):
 		return refuse(codes.FailedPrecondition, reasonSubmissionState, "The submission is %s; for this it would have to be %s.", state.State, state.Want).
 			with("state", string(state.State))

@@ -44,7 +44,7 @@ func (g *Gateway) build() {
 	g.threads = &threadService{messages: g.messages, pager: pages("threads")}
 	g.submissions = &submissionService{
 		accounts: cfg.Accounts, composer: composer{messages: g.messages, field: "submission"},
-		store: cfg.Submissions, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
+		store: cfg.Submissions, requests: cfg.Requests, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
 	}
 	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, draining: g.draining}
 }

@@ -2,8 +2,7 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/compose"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/submit"
 )
 
@@ -33,6 +33,7 @@ type submissionService struct {
 	accounts accountReader
 	composer composer
 	store    *submit.Store
+	requests *requestid.Store
 	pager    pager
 	// giveUp is for how long mail is tried.
 	giveUp time.Duration
@@ -57,6 +58,19 @@ func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1
 		return nil, account.ErrNoSMTP
 	}
 	in := req.GetSubmission()
+	attempt, err := s.begin(ctx, a.ID, req)
+	if err != nil {
+		return nil, err
+	}
+	if attempt.Repeated {
+		made, err := s.store.Get(ctx, a.ID, attempt.Plan)
+		if err == nil {
+			return s.wait(ctx, made, in)
+		}
+		if !errors.Is(err, submit.ErrNotFound) {
+			return nil, err
+		}
+	}
 	message, err := s.outgoing(ctx, a, in)
 	if err != nil {
 		return nil, err
@@ -65,10 +79,8 @@ func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1
 	if err != nil {
 		return nil, err
 	}
-	if submission.Digest, err = digestOf(req); err != nil {
-		return nil, err
-	}
-	made, err := s.store.Create(ctx, submission, req.GetRequestId(), s.giveUp, func(w io.Writer, made *submit.Submission) error {
+	submission.ID = attempt.Plan
+	made, err := s.store.Create(ctx, submission, s.giveUp, func(w io.Writer, made *submit.Submission) error {
 		info, err := message.write(ctx, &limitedWriter{w: w, left: maxMessage})
 		made.EightBit, made.UTF8 = info.EightBit, made.UTF8 || info.UTF8
 		return err
@@ -76,10 +88,27 @@ func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1
 	if err != nil {
 		return nil, fmt.Errorf("create submission: %w", err)
 	}
+	return s.wait(ctx, made, in)
+}
+
+// begin begins an attempt at a request, whose plan is the submission's id. How long
+// its sender waits is not part of what is asked for.
+func (s *submissionService) begin(ctx context.Context, accountID string, req *posternv1.CreateSubmissionRequest) (*requestid.Attempt, error) {
+	same, ok := proto.Clone(req).(*posternv1.CreateSubmissionRequest)
+	if !ok {
+		return nil, fmt.Errorf("clone of %T", req)
+	}
+	same.GetSubmission().Wait = nil
+	return begin(ctx, s.requests, accountID, "CreateSubmission", req.GetRequestId(), same, submit.NewID(time.Now()))
+}
+
+// wait waits for a submission to come to rest, for as long as was asked.
+func (s *submissionService) wait(ctx context.Context, made *submit.Submission, in *posternv1.Submission) (*posternv1.Submission, error) {
 	if wait := in.GetWait().AsDuration(); wait > 0 {
-		waitCtx, cancel := context.WithTimeout(ctx, wait)
+		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
-		if made, err = s.store.Wait(waitCtx, made); err != nil {
+		var err error
+		if made, err = s.store.Wait(ctx, made); err != nil {
 			return nil, fmt.Errorf("wait for the submission: %w", err)
 		}
 	}
@@ -212,22 +241,6 @@ func notifyOf(dsn *posternv1.Submission_DeliveryStatus) []smtp.DSNNotify {
 		return []smtp.DSNNotify{smtp.DSNNotifyNever} // RFC 3461 section 4.1
 	}
 	return out
-}
-
-// digestOf stands for the content of a request, whatever its id and however long
-// its sender waits.
-func digestOf(req *posternv1.CreateSubmissionRequest) (string, error) {
-	same, ok := proto.Clone(req).(*posternv1.CreateSubmissionRequest)
-	if !ok {
-		return "", fmt.Errorf("clone of %T", req)
-	}
-	same.RequestId, same.GetSubmission().Wait = "", nil
-	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(same)
-	if err != nil {
-		return "", fmt.Errorf("encode the request: %w", err)
-	}
-	hash := sha256.Sum256(content)
-	return base64.RawStdEncoding.EncodeToString(hash[:]), nil
 }
 
 // limitedWriter refuses what is larger than a message may be.

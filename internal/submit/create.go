@@ -2,8 +2,6 @@ package submit
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,29 +12,20 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// claim says which submission a request id stands for.
-type claim struct {
-	ID     string `json:"id"`
-	Digest string `json:"digest"`
-}
-
 // Create stores a submission with its message and returns it once both are
-// synced. The account, the envelope and Digest are the caller's, the id, the times
-// and the state are not.
+// synced. The account, the envelope and the id, one of [NewID], are the caller's, the
+// times and the state are not. write writes the message, and may set what only that
+// tells, such as whether it needs 8BITMIME.
 //
-// A request id makes it safe to repeat: the same one with the same Digest returns
-// the submission that there is. It fails with [ErrRequestIDReused] where the Digest
-// is another, and as write does.
-func (s *Store) Create(ctx context.Context, submission *Submission, request string, giveUp time.Duration, write WriteFunc) (*Submission, error) {
-	now := time.Now().UTC()
+// Creating what there is already, under the same id, returns that: the caller has
+// seen to it that an id stands for one request. It fails as write does.
+func (s *Store) Create(ctx context.Context, submission *Submission, giveUp time.Duration, write WriteFunc) (*Submission, error) {
 	made := submission.clone()
-	made.ID, made.CreateTime = newID(now), now
-	if request != "" {
-		earlier, err := s.claim(ctx, made, request)
-		if err != nil || earlier != nil {
-			return earlier, err
-		}
+	if earlier, err := s.Get(ctx, made.Account, made.ID); !errors.Is(err, ErrNotFound) {
+		return earlier, err
 	}
+	now := time.Now().UTC()
+	made.CreateTime = now
 	if err := s.putBody(ctx, made, write); err != nil {
 		return nil, err
 	}
@@ -49,7 +38,7 @@ func (s *Store) Create(ctx context.Context, submission *Submission, request stri
 		return nil, err
 	}
 	made.Revision, err = s.kv.Create(ctx, submissionKey(made.Account, made.ID), value)
-	if isConflict(err) { // the same request at the same time
+	if isConflict(err) { // the same at the same time
 		return s.Get(ctx, made.Account, made.ID)
 	}
 	if err != nil {
@@ -70,42 +59,6 @@ func start(s *Submission, now time.Time, giveUp time.Duration) {
 		s.Recipients[i].State = RecipientPending
 	}
 	s.become(state, now, "")
-}
-
-// claim ties a request id to the submission that is about to be stored. Where the
-// id was used before, the submission that it led to is returned; if there is none,
-// because the process died in between, the new one gets its id.
-func (s *Store) claim(ctx context.Context, made *Submission, request string) (*Submission, error) {
-	hash := sha256.Sum256([]byte(request))
-	key := requestPrefix + made.Account + "." + hex.EncodeToString(hash[:16])
-	value, err := json.Marshal(claim{ID: made.ID, Digest: made.Digest})
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.kv.Create(ctx, key, value, jetstream.KeyTTL(requestTTL))
-	if err == nil {
-		return nil, nil
-	}
-	if !isConflict(err) {
-		return nil, fmt.Errorf("claim the request id: %w", err)
-	}
-	entry, err := s.kv.Get(ctx, key)
-	if err != nil {
-		return nil, fmt.Errorf("read the claim of the request id: %w", err)
-	}
-	var earlier claim
-	if err := json.Unmarshal(entry.Value(), &earlier); err != nil {
-		return nil, fmt.Errorf("read the claim of the request id: %w", err)
-	}
-	if earlier.Digest != made.Digest {
-		return nil, ErrRequestIDReused
-	}
-	made.ID = earlier.ID
-	submission, err := s.Get(ctx, made.Account, made.ID)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	return submission, err
 }
 
 // WriteFunc writes the message of a submission.

@@ -9,7 +9,6 @@
 //	submission.<account>.<id>  the submission; see [Submission]
 //	open.<account>.<id>        that something is left to do for it: to send it, or
 //	                           to tell of it. Written before the submission.
-//	request.<account>.<hash>   which submission a request id made, for 24 hours
 //
 // An [Outbox] sends. It runs on one node at a time; what keeps a former one from
 // sending a message a second time is the compare-and-set with which every step is

@@ -8,8 +8,6 @@ import (
 var (
 	// ErrNotFound says that there is no such submission.
 	ErrNotFound = errors.New("no such submission")
-	// ErrRequestIDReused says that a request id was used for something else before.
-	ErrRequestIDReused = errors.New("the request id was used with other content")
 	// ErrConflict says that a submission was changed by somebody else meanwhile.
 	ErrConflict = errors.New("the submission was changed meanwhile")
 )

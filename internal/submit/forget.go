@@ -46,7 +46,7 @@ func (s *Store) forgetOld(ctx context.Context, before time.Time) error {
 		return err
 	}
 	// Ids are in the order of creation, which is before the end.
-	newest := newID(before)[:9] // the time, in full characters
+	newest := NewID(before)[:9] // the time, in full characters
 	for _, key := range keys {
 		account, id := split(key)
 		if strings.Compare(id[:min(len(id), 9)], newest) >= 0 {

@@ -142,7 +142,7 @@ func run(t *testing.T, config submit.Config) (stop func()) {
 }
 
 func draft(to ...string) *submit.Submission {
-	s := &submit.Submission{Account: "ann", From: "ann@example.org", MessageID: "1@example.org", Save: submit.SaveAuto, Digest: "d"}
+	s := &submit.Submission{Account: "ann", From: "ann@example.org", MessageID: "1@example.org", Save: submit.SaveAuto, ID: submit.NewID(time.Now())}
 	for _, address := range to {
 		s.Recipients = append(s.Recipients, submit.Recipient{Address: address})
 	}
@@ -151,9 +151,9 @@ func draft(to ...string) *submit.Submission {
 
 const text = "Message-ID: <1@example.org>\r\nSubject: Hi\r\n\r\nHello\r\n"
 
-func (w *world) create(t *testing.T, s *submit.Submission, request string) *submit.Submission {
+func (w *world) create(t *testing.T, s *submit.Submission) *submit.Submission {
 	t.Helper()
-	made, err := w.store.Create(t.Context(), s, request, time.Hour, body(text))
+	made, err := w.store.Create(t.Context(), s, time.Hour, body(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestWhatIsCreatedIsSentAndSaved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, smtptest.Config{})
 	run(t, w.config())
-	made := w.create(t, draft("bob@example.com", "eve@example.com"), "")
+	made := w.create(t, draft("bob@example.com", "eve@example.com"))
 	if made.State != submit.Queued || made.Size != int64(len(text)) {
 		t.Errorf("created as %+v", made)
 	}
@@ -244,7 +244,7 @@ func TestTransitionsAreToldOnceAndThenForgotten(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, smtptest.Config{})
 	run(t, w.config())
-	made := w.create(t, draft("bob@example.com"), "")
+	made := w.create(t, draft("bob@example.com"))
 	w.await(t, made, func(s *submit.Submission) bool { return s.Saved })
 	untold, err := w.store.Untold(t.Context(), "ann", 10)
 	if err != nil || len(untold) != 2 || untold[0].State != submit.Queued || untold[1].Number != 2 {
@@ -277,7 +277,7 @@ func TestRefusalsForNowAreTriedAgain(t *testing.T) {
 		return nil
 	}})
 	run(t, w.config())
-	made := w.create(t, draft("bob@example.com", "busy@example.com"), "")
+	made := w.create(t, draft("bob@example.com", "busy@example.com"))
 	got := w.awaitState(t, made, submit.Sent)
 	if got.Attempts != 4 || states(got) != "QUEUED DEFERRED DEFERRED DEFERRED SENT" {
 		t.Errorf("after %d attempts: %s", got.Attempts, states(got))
@@ -288,43 +288,28 @@ func TestRefusalsForNowAreTriedAgain(t *testing.T) {
 	}
 }
 
-func TestRequestIDsMakeOneSubmission(t *testing.T) {
+func TestAnIDStandsForOneSubmission(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, smtptest.Config{})
 	run(t, w.config())
-	first := w.create(t, draft("bob@example.com"), "r1")
-	again := w.create(t, draft("bob@example.com"), "r1")
-	if again.ID != first.ID {
-		t.Errorf("ids %s and %s", first.ID, again.ID)
-	}
-	other := draft("bob@example.com")
-	other.Digest = "e"
-	if _, err := w.store.Create(t.Context(), other, "r1", time.Hour, body(text)); !errors.Is(err, submit.ErrRequestIDReused) {
-		t.Errorf("other content: %v", err)
-	}
-	// The same at the same time, too.
-	ids := make(chan string, 8)
-	for range cap(ids) {
+	once := draft("bob@example.com")
+	done := make(chan error, 8)
+	for range cap(done) {
 		go func() {
-			made, err := w.store.Create(t.Context(), draft("bob@example.com"), "r2", time.Hour, body(text))
-			if err != nil {
-				t.Error(err)
-				ids <- ""
-				return
+			made, err := w.store.Create(t.Context(), once, time.Hour, body(text))
+			if err == nil && made.ID != once.ID {
+				err = errors.New("the id is " + made.ID)
 			}
-			ids <- made.ID
+			done <- err
 		}()
 	}
-	var got []string
-	for range cap(ids) {
-		got = append(got, <-ids)
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
-	slices.Sort(got)
-	if len(slices.Compact(got)) != 1 {
-		t.Errorf("ids %v", got)
-	}
-	w.smtp.Wait(t, 2)
-	w.awaitState(t, first, submit.Sent)
+	w.awaitState(t, once, submit.Sent)
+	w.awaitState(t, w.create(t, draft("bob@example.com")), submit.Sent)
 	if n := len(w.smtp.Deliveries()); n != 2 {
 		t.Errorf("%d deliveries", n)
 	}
@@ -334,7 +319,8 @@ func TestABodyThatFailsLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, smtptest.Config{})
 	errMine := errors.New("mine")
-	_, err := w.store.Create(t.Context(), draft("bob@example.com"), "r", time.Hour, func(w io.Writer, _ *submit.Submission) error {
+	once := draft("bob@example.com")
+	_, err := w.store.Create(t.Context(), once, time.Hour, func(w io.Writer, _ *submit.Submission) error {
 		_, _ = io.WriteString(w, text)
 		return errMine
 	})
@@ -343,7 +329,7 @@ func TestABodyThatFailsLeavesNothing(t *testing.T) {
 	}
 	// The same request may come again.
 	run(t, w.config())
-	w.awaitState(t, w.create(t, draft("bob@example.com"), "r"), submit.Sent)
+	w.awaitState(t, w.create(t, once), submit.Sent)
 	if page, err := w.store.List(t.Context(), "ann", "", 10); err != nil || len(page) != 1 {
 		t.Errorf("%d submissions, %v", len(page), err)
 	}
@@ -363,7 +349,7 @@ func TestScheduledMailWaitsAndSurvivesRestarts(t *testing.T) {
 	stop := run(t, w.config())
 	s := draft("bob@example.com")
 	s.SendTime = time.Now().Add(time.Second)
-	made := w.create(t, s, "")
+	made := w.create(t, s)
 	if made.State != submit.Scheduled {
 		t.Errorf("created as %s", made.State)
 	}
@@ -381,7 +367,7 @@ func TestCanceledMailIsNotSent(t *testing.T) {
 	run(t, w.config())
 	s := draft("bob@example.com")
 	s.SendTime = time.Now().Add(time.Hour)
-	made := w.create(t, s, "")
+	made := w.create(t, s)
 	for range 2 { // it may be said twice
 		got, err := w.store.Cancel(t.Context(), "ann", made.ID)
 		if err != nil || got.State != submit.Canceled || got.Recipients[0].State != submit.RecipientCanceled {
@@ -391,7 +377,7 @@ func TestCanceledMailIsNotSent(t *testing.T) {
 	if _, err := w.store.Retry(t.Context(), "ann", made.ID, time.Hour); err == nil {
 		t.Error("what was canceled is retried")
 	}
-	sent := w.create(t, draft("bob@example.com"), "")
+	sent := w.create(t, draft("bob@example.com"))
 	w.awaitState(t, sent, submit.Sent)
 	var state *submit.StateError
 	if _, err := w.store.Cancel(t.Context(), "ann", sent.ID); !errors.As(err, &state) || state.State != submit.Sent {
@@ -408,7 +394,7 @@ func TestDoubtIsHeldUnlessTheSentFolderKnows(t *testing.T) {
 	cut.Store(true)
 	w := newWorld(t, smtptest.Config{CutAfterEnd: func(string) bool { return cut.Load() }})
 	run(t, w.config())
-	made := w.create(t, draft("bob@example.com"), "")
+	made := w.create(t, draft("bob@example.com"))
 	got := w.awaitState(t, made, submit.Uncertain)
 	if got.Recipients[0].State != submit.RecipientUncertain || got.Attempts != 1 {
 		t.Errorf("submission %+v", got)
@@ -417,7 +403,7 @@ func TestDoubtIsHeldUnlessTheSentFolderKnows(t *testing.T) {
 		t.Fatalf("%d deliveries: what is in doubt is not sent again", n)
 	}
 	w.mailbox.sent.Store(true)
-	known := w.create(t, draft("bob@example.com"), "")
+	known := w.create(t, draft("bob@example.com"))
 	w.awaitState(t, known, submit.Sent)
 	// A person may decide otherwise.
 	cut.Store(false)
@@ -434,7 +420,7 @@ func TestACopyThatCannotBeSavedIsTriedAgain(t *testing.T) {
 	w := newWorld(t, smtptest.Config{})
 	w.mailbox.fail.Store(true)
 	run(t, w.config())
-	made := w.create(t, draft("bob@example.com"), "")
+	made := w.create(t, draft("bob@example.com"))
 	w.await(t, made, func(s *submit.Submission) bool { return s.State == submit.Sent && s.SaveAttempts > 1 })
 	w.mailbox.fail.Store(false)
 	w.await(t, made, func(s *submit.Submission) bool { return s.Saved })
@@ -452,7 +438,7 @@ func TestAFormerOutboxIsFencedOff(t *testing.T) {
 	former := w.config()
 	former.Sender = pausedSender{w.senders, held, release}
 	stopFormer := run(t, former)
-	made := w.create(t, draft("bob@example.com"), "")
+	made := w.create(t, draft("bob@example.com"))
 	<-held // all is sent but the end
 	next := run(t, w.config())
 	w.awaitState(t, made, submit.Sent)
@@ -493,7 +479,7 @@ func TestAnAccountThatIsGoneFailsItsMail(t *testing.T) {
 	w := newWorld(t, smtptest.Config{})
 	delete(w.accounts, "ann")
 	run(t, w.config())
-	w.awaitState(t, w.create(t, draft("bob@example.com"), ""), submit.Failed)
+	w.awaitState(t, w.create(t, draft("bob@example.com")), submit.Failed)
 }
 
 func TestListIsInOrderAndPaged(t *testing.T) {
@@ -501,7 +487,7 @@ func TestListIsInOrderAndPaged(t *testing.T) {
 	w := newWorld(t, smtptest.Config{})
 	var made []string
 	for range 7 {
-		made = append(made, w.create(t, draft("bob@example.com"), "").ID)
+		made = append(made, w.create(t, draft("bob@example.com")).ID)
 	}
 	slices.Sort(made)
 	slices.Reverse(made)

@@ -22,10 +22,6 @@ const (
 
 	submissionPrefix = "submission."
 	openPrefix       = "open."
-	requestPrefix    = "request."
-
-	// requestTTL is for how long a request id is remembered, as the API says.
-	requestTTL = 24 * time.Hour
 )
 
 // Store keeps submissions and their messages. It is safe for concurrent use, and
@@ -75,9 +71,9 @@ func split(key string) (account, id string) {
 
 var idEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
-// newID gives an id whose order is that of time: 48 bits of milliseconds and 64
-// random ones.
-func newID(now time.Time) string {
+// NewID gives an id for a new submission. The order of ids is that of time: 48 bits
+// of milliseconds and 64 random ones.
+func NewID(now time.Time) string {
 	var id [14]byte
 	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli())<<16)
 	rand.Read(id[6:]) // never fails, see its documentation

@@ -122,9 +122,6 @@ type Submission struct {
 	// Transitions are what is to be told of it, in order.
 	Transitions []Transition `json:"transitions,omitempty"`
 
-	// Digest stands for the request that made it.
-	Digest string `json:"digest,omitempty"`
-
 	// Revision is that of the stored submission.
 	Revision uint64 `json:"-"`
 }
