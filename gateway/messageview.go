@@ -65,6 +65,12 @@ func namesAny(paths []maskPath, fields ...string) bool {
 	return slices.ContainsFunc(fields, func(f string) bool { return names(paths, f) })
 }
 
+// How much of a header is read, in a list and of one message.
+const (
+	maxReferences = 64 << 10
+	maxHeader     = 1 << 20
+)
+
 // referencesSection is the one header of a list that ENVELOPE lacks.
 var referencesSection = &imap.FetchItemBodySection{
 	Specifier: imap.PartSpecifierHeader, HeaderFields: []string{"References"}, Peek: true,
@@ -76,7 +82,7 @@ var headerSection = &imap.FetchItemBodySection{Specifier: imap.PartSpecifierHead
 // viewOptions is what to fetch for the fields of a view that the mask names. What
 // the server has no extension for is left out by the connection.
 func viewOptions(view posternv1.Message_View, paths []maskPath) *imapconn.FetchOptions {
-	o := &imapconn.FetchOptions{GmailLabels: true}
+	o := &imapconn.FetchOptions{GmailLabels: true, MaxSection: maxReferences}
 	o.Flags, o.InternalDate, o.RFC822Size, o.ModSeq = true, true, true, true
 	if view == posternv1.Message_MINIMAL {
 		return o
@@ -91,6 +97,7 @@ func viewOptions(view posternv1.Message_View, paths []maskPath) *imapconn.FetchO
 	o.ThreadID, o.GmailThreadID = asked("thread"), asked("thread")
 	switch {
 	case full:
+		o.MaxSection = maxHeader
 		o.BodySection = []*imap.FetchItemBodySection{headerSection}
 	case asked("references"):
 		o.BodySection = []*imap.FetchItemBodySection{referencesSection}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"unicode/utf8"
 
@@ -57,9 +58,15 @@ func connect(ctx context.Context, cfg *Config) (*Conn, error) {
 	return c, nil
 }
 
+// maxHeaderText bounds one text of a header in a list: a subject, a name.
+const maxHeaderText = 32 << 10
+
 // headerText decodes what a server tells of a header. Raw text in some charset
 // stays as it is: who knows more of the message can guess better in which.
 func headerText(raw string) string {
+	if len(raw) > maxHeaderText {
+		raw = strings.Clone(raw[:maxHeaderText])
+	}
 	if !utf8.ValidString(raw) {
 		return raw
 	}

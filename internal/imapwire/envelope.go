@@ -101,6 +101,10 @@ func (d *Decoder) field() (string, error) {
 	return s, err
 }
 
+// maxAddresses bounds what is kept of a list: a page of messages with ten
+// thousands each would be gigabytes. Whoever needs all of them reads the header.
+const maxAddresses = 1000
+
 // addresses reads a list of addresses, NIL or "". A single address that lacks
 // the list around it is accepted.
 func (r *envelopeReader) addresses() ([]imap.Address, error) {
@@ -135,7 +139,9 @@ func (r *envelopeReader) addresses() ([]imap.Address, error) {
 			return err
 		}
 		a, err := r.address()
-		list = append(list, a)
+		if len(list) < maxAddresses {
+			list = append(list, a)
+		}
 		return err
 	})
 	if slices.Equal(list, r.e.From) { // Sender and Reply-To, and nothing at all

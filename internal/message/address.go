@@ -53,8 +53,15 @@ type addressParser struct {
 	noQuote, noComment bool
 }
 
+// maxAddresses bounds a list. The header has all of them.
+const maxAddresses = 1000
+
 func (p *addressParser) parse() {
 	for p.i < len(p.s) {
+		if len(p.list) >= maxAddresses {
+			p.found.add(DefectTooManyAddresses)
+			return
+		}
 		switch c := p.s[p.i]; c {
 		case ',':
 			p.i++
@@ -344,6 +351,8 @@ func addressesOf(list []imap.Address, hint string, found *defects) []Address {
 	for i := range list {
 		a := &list[i]
 		switch {
+		case len(p.list) >= maxAddresses:
+			p.found.add(DefectTooManyAddresses)
 		case a.IsGroupStart() && a.Name == "":
 			p.group, p.inGroup, p.members = p.decodeName(a.Mailbox), true, 0
 		case a.IsGroupEnd() && a.Name == "":

@@ -34,6 +34,9 @@ const (
 	// DefectAddress is an address that RFC 5322 section 3.4 does not allow.
 	// What could not be understood became a name.
 	DefectAddress Defect = "ADDRESS_INVALID"
+	// DefectTooManyAddresses is a list of more addresses than are told; those
+	// after the bound are only in the header.
+	DefectTooManyAddresses Defect = "TOO_MANY_ADDRESSES"
 	// DefectDate is a Date field that is missing from its form (RFC 5322
 	// section 3.3), and was read by other rules or not at all.
 	DefectDate Defect = "DATE_INVALID"

@@ -107,7 +107,7 @@ func (h Header) Envelope() (Envelope, []Defect) {
 	list := func(name string) []Address {
 		var all []Address
 		for i := range h.Fields {
-			if f := &h.Fields[i]; strings.EqualFold(f.Name, name) {
+			if f := &h.Fields[i]; strings.EqualFold(f.Name, name) && len(all) < maxAddresses {
 				// RFC 5322 allows one; a second To is read by everybody.
 				addresses, d := parseAddressList(f.Raw, h.hint)
 				found.add(d...)

@@ -30,6 +30,10 @@ type Header struct {
 	hint string // the charset to try for raw 8-bit text
 }
 
+// maxFields bounds the fields of a header. Mail that has passed many servers has
+// a hundred.
+const maxFields = 5000
+
 // ParseHeader reads a header block: the answer to BODY[HEADER] or the bytes up
 // to the first empty line. It never fails; what is no field is skipped.
 func ParseHeader(block []byte) Header {
@@ -40,6 +44,10 @@ func ParseHeader(block []byte) Header {
 		if !ok {
 			found.add(DefectHeaderGarbage)
 			continue
+		}
+		if len(h.Fields) >= maxFields {
+			found.add(DefectHeaderTruncated)
+			break
 		}
 		h.Fields = append(h.Fields, Field{Name: name, Raw: raw})
 	}
