@@ -226,7 +226,8 @@ type Message struct {
 	From *Address `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
 	// Who sent it, where that is not the author.
 	Sender *Address `protobuf:"bytes,8,opt,name=sender,proto3" json:"sender,omitempty"`
-	// Whom it is to.
+	// Whom it is to. At most 1,000, like the other lists of addresses; `headers`
+	// have all of them.
 	To []*Address `protobuf:"bytes,9,rep,name=to,proto3" json:"to,omitempty"`
 	// Who gets a copy.
 	Cc []*Address `protobuf:"bytes,10,rep,name=cc,proto3" json:"cc,omitempty"`
