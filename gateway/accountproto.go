@@ -41,7 +41,9 @@ func settingsProto(a *account.Account) *posternv1.Account {
 		Email:       a.Email,
 		Imap:        serverProto(&a.IMAP),
 		Labels:      a.Labels,
-		Watch:       &posternv1.Account_WatchPolicy{ExcludedFolders: a.Watch.ExcludedFolders},
+		Watch: &posternv1.Account_WatchPolicy{
+			ExcludedFolders: a.Watch.ExcludedFolders, IdleFolders: a.Watch.IdleFolders,
+		},
 	}
 	if a.ID != "" {
 		out.Name = event.AccountName(a.ID)
@@ -95,6 +97,7 @@ func applySettings(a *account.Account, in *posternv1.Account) {
 	a.Labels = in.GetLabels()
 	a.Watch.PollInterval = in.GetWatch().GetPollInterval().AsDuration()
 	a.Watch.ExcludedFolders = in.GetWatch().GetExcludedFolders()
+	a.Watch.IdleFolders = in.GetWatch().GetIdleFolders()
 }
 
 func endpoint(in *posternv1.MailServer) account.Endpoint {

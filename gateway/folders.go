@@ -173,19 +173,19 @@ func (f *listedFolder) etag() string {
 }
 
 // watchMode says how the owner of the account notices changes in a folder, by
-// the rules it goes by: INBOX is watched by IDLE where the server has it, the
-// other folders are looked at from time to time.
+// the rules it goes by: by NOTIFY where the server has accepted that, else INBOX
+// and the folders that the account names by IDLE where the server has it; the
+// others are looked at from time to time.
 func watchMode(a *account.Account, f *listedFolder) posternv1.Folder_WatchMode {
 	path := strings.Join(f.Path(), "/")
-	for _, excluded := range a.Watch.ExcludedFolders {
-		if path == excluded || strings.HasPrefix(path, excluded+"/") {
-			return posternv1.Folder_WATCH_MODE_UNSPECIFIED
-		}
-	}
 	switch {
-	case a.Paused:
+	case a.Paused || a.Watch.Excludes(path):
 		return posternv1.Folder_WATCH_MODE_UNSPECIFIED
-	case f.IsInbox() && slices.Contains(a.Status.Capabilities, string(imap.CapIdle)):
+	case a.Status.Notify && !f.IsInbox():
+		return posternv1.Folder_NOTIFY
+	case !slices.Contains(a.Status.Capabilities, string(imap.CapIdle)):
+		return posternv1.Folder_POLL
+	case f.IsInbox() || slices.Contains(a.Watch.IdleFolders, path):
 		return posternv1.Folder_IDLE
 	}
 	return posternv1.Folder_POLL

@@ -23,10 +23,11 @@ func (o *owner) catchUp(ctx context.Context, conn *imapconn.Conn) error {
 	if err := o.lookElsewhere(ctx, conn, changed); err != nil {
 		return err
 	}
-	o.schedule()
+	o.planPoll(conn, 0)
 	if err := o.save(ctx); err != nil {
 		return err
 	}
+	o.nextSave = time.Now().Add(savePace)
 	if started {
 		return nil
 	}
@@ -57,7 +58,8 @@ func (o *owner) messages() int64 {
 // lookElsewhere looks at folders other than INBOX, on request connections. In
 // between it lets INBOX come first: a long catch-up of an archive must not make
 // new mail wait. When there is no connection to be had for them, INBOX is
-// watched all the same; the next poll tries again.
+// watched all the same; they are tried again when they are next asked after, and
+// not before the server wants to be.
 func (o *owner) lookElsewhere(ctx context.Context, conn *imapconn.Conn, folders []*folderState) error {
 	o.round++
 	if err := o.lookAtEach(ctx, conn, folders); err != nil {
@@ -66,7 +68,17 @@ func (o *owner) lookElsewhere(ctx context.Context, conn *imapconn.Conn, folders 
 	return o.release(ctx)
 }
 
+// lookAtEach is lookElsewhere for folders that are not all that there are.
 func (o *owner) lookAtEach(ctx context.Context, conn *imapconn.Conn, folders []*folderState) error {
+	if len(folders) == 0 {
+		if o.partial != nil && !o.pending() {
+			o.partial = nil
+		}
+		return nil
+	}
+	if time.Now().Before(o.othersAfter) {
+		return nil
+	}
 	o.partial = nil
 	for _, f := range folders {
 		for more := true; more; {
@@ -78,6 +90,9 @@ func (o *owner) lookAtEach(ctx context.Context, conn *imapconn.Conn, folders []*
 			if err != nil {
 				o.log.Info("folders cannot be looked at", "error", err)
 				o.partial = err
+				if after, ok := imapconn.RetryAfter(err); ok {
+					o.othersAfter = time.Now().Add(jittered(after))
+				}
 				return nil
 			}
 			if err := o.glance(ctx, conn); err != nil {
@@ -86,6 +101,18 @@ func (o *owner) lookAtEach(ctx context.Context, conn *imapconn.Conn, folders []*
 		}
 	}
 	return nil
+}
+
+// pending reports whether there are folders that have changed and could not be
+// looked at.
+func (o *owner) pending() bool {
+	now := time.Now()
+	for _, f := range o.names {
+		if o.asksAfter(f, now) && f.started && f.listed != f.mark {
+			return true
+		}
+	}
+	return false
 }
 
 // glance looks at INBOX if the server has told of a change there.
@@ -101,23 +128,34 @@ func (o *owner) glance(ctx context.Context, conn *imapconn.Conn) error {
 	if err != nil {
 		return err
 	}
-	return o.react(ctx, conn, activity.Updates)
+	return o.react(ctx, conn, activity)
 }
 
-// react looks at INBOX if hints of the server point there. If they point to
-// other folders, a poll is to find out which, for it compares all of them in one
-// round trip.
-func (o *owner) react(ctx context.Context, conn *imapconn.Conn, hints imapconn.Updates) error {
+// react looks at INBOX if hints of the server point there, and takes note of the
+// folders that they point to.
+func (o *owner) react(ctx context.Context, conn *imapconn.Conn, activity imapconn.Activity) error {
+	hints := activity.Updates
 	for _, alert := range hints.Alerts { // RFC 9051 section 7.1: for the user's eyes
 		o.log.Warn("the server wants to be read", "alert", alert)
 	}
-	if len(hints.Folders) > 0 || hints.Overflow {
-		o.elsewhere = true
-	}
+	o.point(hints)
 	if !hints.Mailbox() {
 		return nil
 	}
-	return o.lookAtInbox(ctx, conn, false, hints.Expunged || hints.Flags)
+	before, more := o.inbox.told.UIDNext, uint64(conn.NumMessages()) > o.inbox.told.Count()
+	if err := o.lookAtInbox(ctx, conn, false, hints.Expunged || hints.Flags); err != nil || !activity.Pushed {
+		return err
+	}
+	if o.inbox.told.UIDNext == before {
+		o.promised = o.promised || hints.Exists && more
+		return nil
+	}
+	o.promised = false
+	silent := o.pushes.silent
+	if o.pushes.tells(); o.pushes.silent != silent {
+		return o.watched(ctx)
+	}
+	return nil
 }
 
 // lookAt opens a folder on a request connection and looks at it. more says that

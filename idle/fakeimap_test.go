@@ -18,8 +18,11 @@ import (
 type fakeIMAP struct {
 	listener net.Listener
 	caps     string
-	// deaf servers tell of new mail only when a folder is opened.
-	deaf bool
+	// deaf servers tell of new mail only when a folder is opened, mute ones only
+	// in answer to a command.
+	deaf, mute bool
+	// greeting is PREAUTH unless it is set: then clients have to log in.
+	greeting string
 	// answer replaces the server's own answer to a command when it returns true.
 	// It runs under mu.
 	answer func(c *fakeConn, command string) bool
@@ -145,7 +148,7 @@ func (s *fakeIMAP) expunge(box *fakeBox, uid uint32) {
 // under mu.
 func (s *fakeIMAP) tell(box *fakeBox) {
 	for conn := range s.conns {
-		if conn.idle != "" && conn.selected == box {
+		if conn.idle != "" && conn.selected == box && !s.mute {
 			conn.tellExists()
 		}
 	}
@@ -191,7 +194,11 @@ func (s *fakeIMAP) serve(c *fakeConn) {
 		delete(s.conns, c)
 		s.mu.Unlock()
 	}()
-	c.say("* PREAUTH [CAPABILITY IMAP4rev1 %s] welcome", s.caps)
+	greeting := s.greeting
+	if greeting == "" {
+		greeting = "PREAUTH"
+	}
+	c.say("* %s [CAPABILITY IMAP4rev1 %s] welcome", greeting, s.caps)
 	lines := bufio.NewScanner(c)
 	for lines.Scan() {
 		s.mu.Lock()
@@ -248,8 +255,12 @@ func (s *fakeIMAP) command(c *fakeConn, line string) {
 	case "IDLE":
 		c.idle = tag
 		c.say("+ idling")
-		c.tellExists()
+		if !s.mute {
+			c.tellExists()
+		}
 		return
+	case "CAPABILITY":
+		c.say("* CAPABILITY IMAP4rev1 %s", s.caps)
 	case "NOOP":
 		c.tellExists()
 	}

@@ -126,13 +126,18 @@ func (o *owner) complete(ctx context.Context, conn *imapconn.Conn, found []liste
 	if err != nil {
 		return nil, err
 	}
+	lacking := false
 	for i, result := range results {
 		if result.Err != nil && !isThrottled(result.Err) {
 			continue // there is no such folder
 		}
+		lacking = true
 		f := o.names[missing[i]]
 		found = append(found, listed{folder.Seen{Name: f.Name, Delimiter: f.Delimiter, Prefix: f.Prefix}, result.Data})
 	}
+	// What else the list lacks, the next one may have.
+	o.renaming = o.renaming || lacking && !o.lacking
+	o.lacking = lacking
 	return found, nil
 }
 
@@ -148,7 +153,7 @@ func (o *owner) mergeFolders(ctx context.Context, resolved []folder.Folder, foun
 			o.folders[r.Key] = f
 		}
 		f.Folder = r
-		f.excluded = o.excludes(r)
+		f.excluded = o.account.Watch.Excludes(strings.Join(r.Path(), "/"))
 		names[r.Name] = f
 		if !f.started && o.first.Folders != nil && !slices.Contains(o.first.Folders, r.Key) {
 			if err := o.folderCreated(ctx, f, found[i].status); err != nil {
@@ -193,31 +198,27 @@ func (o *owner) folderCreated(ctx context.Context, f *folderState, status *imapc
 	}
 	f.begin(validity)
 	f.dirty = true
+	o.renaming = true
 	return o.tellOf(ctx, f, &event.FolderCreated{FolderRef: event.FolderAt(o.id(), f.Key, f.Path())})
 }
 
 // due reports whether a folder is to be looked at, given what STATUS says.
 func (o *owner) due(f *folderState, status *imapconn.StatusData) bool {
-	if status == nil {
-		f.listed = mark{}
-	} else {
+	now, before := time.Now(), f.listed
+	f.asked, f.listed = now, mark{}
+	if status != nil {
 		f.listed = markOf(status)
 	}
+	if f.started && before != (mark{}) && f.listed != before {
+		f.rhythm.changed(now)
+	}
 	switch {
-	case f.excluded || time.Now().Before(f.parked):
+	case f.excluded || now.Before(f.parked):
 		return false
 	case !f.started || f.resetting || f.uidsUnknown:
 		return true
 	}
 	return f.listed == mark{} || f.listed != f.mark
-}
-
-// excludes reports whether the account's policy leaves a folder unwatched.
-func (o *owner) excludes(f folder.Folder) bool {
-	path := strings.Join(f.Path(), "/")
-	return slices.ContainsFunc(o.account.Watch.ExcludedFolders, func(excluded string) bool {
-		return path == excluded || strings.HasPrefix(path, excluded+"/")
-	})
 }
 
 // findRenamed finds, among folders that went and folders that came, those that
@@ -257,6 +258,7 @@ func (o *owner) tellRenamed(ctx context.Context, resolved []folder.Folder) error
 		if f == nil || f.Name == "" || f.Name == r.Name {
 			continue
 		}
+		o.renaming = true
 		previous := f.Path()
 		f.Folder = r
 		o.config.Connector.Reselect(o.id())
@@ -311,6 +313,7 @@ func (o *owner) dropFolders(ctx context.Context, resolved []folder.Folder) error
 		if there[key] {
 			continue
 		}
+		o.renaming = true
 		o.config.Connector.Reselect(o.id())
 		if err := o.tellOf(ctx, f, &event.FolderDeleted{FolderRef: event.FolderAt(o.id(), key, pathOf(f))}); err != nil {
 			return err

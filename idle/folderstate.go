@@ -39,6 +39,13 @@ type folderState struct {
 	// listed is what STATUS said last, and mark what it said before the last
 	// look: as long as they are the same there is nothing to look for.
 	listed, mark mark
+	// asked is when STATUS was had last, and rhythm how often it says something
+	// new.
+	asked  time.Time
+	rhythm rhythm
+	// missed counts the changes in a row that the server was to tell of and did
+	// not.
+	missed int
 	// dirty says that told has moved since the last snapshot, whose revision is
 	// kept.
 	dirty    bool

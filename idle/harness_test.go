@@ -18,6 +18,7 @@ import (
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/moves"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
@@ -43,6 +44,9 @@ type world struct {
 	tls *tls.Config
 	// quiet leaves out the owners' log.
 	quiet bool
+	// linkTimeout, pushGrace and limits are those of the product unless set.
+	linkTimeout, pushGrace time.Duration
+	limits                 *imapconn.HostLimits
 	// retryCap bounds the waits between attempts to connect.
 	retryCap time.Duration
 	// supervisor is the one that was started last.
@@ -87,7 +91,9 @@ func openWorld(t testing.TB, js jetstream.JetStream, keyFile string) *world {
 func (w *world) start() (stop func()) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	connector := account.NewConnector(account.ConnectorConfig{Registry: w.accounts, Dial: w.dial, TLS: w.tls})
+	connector := account.NewConnector(account.ConnectorConfig{
+		Registry: w.accounts, Dial: w.dial, TLS: w.tls, LinkTimeout: w.linkTimeout, Limits: w.limits,
+	})
 	logger := slog.New(slog.NewTextHandler(testLog{w.t}, nil))
 	if w.quiet {
 		logger = nil
@@ -95,6 +101,7 @@ func (w *world) start() (stop func()) {
 	supervisor := New(Config{
 		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points, Moves: w.moves,
 		Node: "test", PollInterval: w.poll, RetryCap: w.retryCap, Logger: logger,
+		LinkTimeout: w.linkTimeout, pushGrace: w.pushGrace,
 	})
 	w.supervisor = supervisor
 	done := make(chan struct{})

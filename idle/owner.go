@@ -52,11 +52,30 @@ type owner struct {
 	// partial is why folders other than INBOX cannot be looked at, or nil.
 	partial error
 
-	nextPoll time.Time
+	// When all folders are next compared, the next of them asked after, INBOX
+	// looked at, and snapshots saved.
+	nextPoll, nextAsk, nextLook, nextSave time.Time
+	// pollAgain is when hints may bring about another poll, and othersAfter when
+	// the server lets folders other than INBOX be opened again.
+	pollAgain, othersAfter time.Time
+
 	// elsewhere says that somebody told of changes of folders, or in others than
-	// INBOX.
+	// INBOX without saying in which; hinted has the folders that were named.
 	elsewhere bool
-	nextSave  time.Time
+	hinted    map[*folderState]bool
+	// renaming says that the last list showed folders to have come, gone or been
+	// renamed, and lacking that it lacked folders that are there.
+	renaming, lacking bool
+	// pushes is what is known of the server's readiness to tell of new mail, and
+	// promised says that it told of some that could not be fetched yet. idling
+	// says that it accepted IDLE.
+	pushes           pushes
+	promised, idling bool
+	notify           notifying
+	// posts are the connections that idle on further folders.
+	posts posts
+	// watchedSince is when the present session began to watch, zero before.
+	watchedSince time.Time
 
 	// changed is what others hand over while the owner is at work, and synced what
 	// they may ask meanwhile.
@@ -72,6 +91,8 @@ func newOwner(config Config, a *account.Account) *owner {
 		status:  a.Status,
 	}
 	o.known, o.changed.last = a, a
+	o.changed.wake = make(chan struct{}, 1)
+	o.posts.owner = o
 	return o
 }
 
@@ -81,23 +102,18 @@ func (o *owner) id() string { return o.account.ID }
 func (o *owner) run(ctx context.Context) {
 	wait := backoff{cap: o.config.RetryCap}
 	for {
-		began := time.Now()
 		err := o.session(ctx)
 		if ctx.Err() != nil {
 			o.leave()
 			return
 		}
-		if time.Since(began) > healthyAfter && (o.status.State == account.Connected || o.status.State == account.Degraded) {
+		if !o.watchedSince.IsZero() && time.Since(o.watchedSince) > healthyAfter {
 			wait.reset()
 		}
 		delay := o.failed(ctx, &wait, err)
-		timer := time.NewTimer(delay)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if pause(ctx, delay) != nil {
 			o.leave()
 			return
-		case <-timer.C:
 		}
 	}
 }
@@ -117,6 +133,7 @@ func (o *owner) leave() {
 // session takes the account if need be, connects, catches up, and watches until
 // something fails. It never returns nil while ctx lives.
 func (o *owner) session(ctx context.Context) error {
+	o.watchedSince, o.hinted = time.Time{}, make(map[*folderState]bool)
 	if o.writer == nil {
 		if err := o.take(ctx); err != nil {
 			o.writer = nil
@@ -139,6 +156,10 @@ func (o *owner) session(ctx context.Context) error {
 	defer o.changed.interruptBy(nil)
 	o.status.Counters.Connects++
 	o.status.Capabilities = capabilities(conn)
+	if err := o.beginNotify(ctx, conn); err != nil {
+		return err
+	}
+	o.status.Notify = o.notify.on
 	o.setState(ctx, account.Syncing, "")
 	if err := o.pinIdentity(ctx, conn); err != nil {
 		return err
@@ -149,7 +170,9 @@ func (o *owner) session(ctx context.Context) error {
 	if err := o.watched(ctx); err != nil {
 		return err
 	}
-	o.failing = false
+	o.failing, o.watchedSince = false, time.Now()
+	defer o.posts.end()
+	o.posts.keep(ctx, o.postNames())
 	return o.watch(ctx, conn)
 }
 
@@ -188,13 +211,24 @@ func (o *owner) failed(ctx context.Context, wait *backoff, err error) time.Durat
 	case credentialsRefused(err):
 		o.log.Warn("the server refuses the credentials", "error", err)
 		o.refused(ctx, err)
+		return retryDelay(delay, err)
+	}
+	delay = retryDelay(delay, err)
+	o.log.Info("the connection failed", "error", err, "wait", delay)
+	o.unreachable(ctx, wait.failures, err)
+	return delay
+}
+
+// retryDelay is how long to wait before the next attempt after an error, given
+// what the backoff says: as long as the server wants, and much longer where the
+// same credentials would only be refused again.
+func retryDelay(delay time.Duration, err error) time.Duration {
+	if credentialsRefused(err) {
 		return jittered(authRetry)
 	}
 	if after, ok := imapconn.RetryAfter(err); ok {
-		delay = max(delay, jittered(after))
+		return max(delay, jittered(after))
 	}
-	o.log.Info("the connection failed", "error", err, "wait", delay)
-	o.unreachable(ctx, wait.failures, err)
 	return delay
 }
 

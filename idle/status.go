@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/postern-mail/postern/internal/account"
@@ -46,15 +47,15 @@ func (o *owner) refreshStatus(ctx context.Context) {
 	}
 }
 
-// watched announces that the mailbox is watched, or only INBOX of it.
+// watched announces that the mailbox is watched, or only in part.
 func (o *owner) watched(ctx context.Context) error {
 	ref := event.AccountAt(o.id())
-	state, detail := account.Connected, ""
+	state := account.Connected
+	reason, detail := o.shortcomings()
 	var fact event.Data = &event.AccountConnected{AccountRef: ref}
-	if o.partial != nil {
+	if detail != "" {
 		state = account.Degraded
-		detail = "INBOX is watched. The other folders cannot be looked at: " + detailOf(o.partial) + ". This is tried again by itself."
-		fact = &event.AccountDegraded{AccountRef: ref, Reason: reasonOf(o.partial), Detail: detail}
+		fact = &event.AccountDegraded{AccountRef: ref, Reason: reason, Detail: detail}
 	}
 	if o.announced != state {
 		if err := o.tell(ctx, fact); err != nil {
@@ -64,6 +65,33 @@ func (o *owner) watched(ctx context.Context) error {
 	}
 	o.setState(ctx, state, detail)
 	return nil
+}
+
+// shortcomings says what of the mailbox is watched late or not at all, and what
+// to do about it: for programs the worst of it, for people all.
+func (o *owner) shortcomings() (reason, detail string) {
+	var all []string
+	add := func(why, text string) {
+		if reason == "" {
+			reason = why
+		}
+		all = append(all, text)
+	}
+	if o.partial != nil {
+		add(reasonOf(o.partial), "INBOX is watched. The other folders cannot be looked at: "+detailOf(o.partial)+
+			". This is tried again by itself. If it goes on, raise the server's limit of connections per user, or exclude folders.")
+	}
+	if o.pushes.silent {
+		add("IDLE_NOT_PUSHING", fmt.Sprintf("idle not pushing: the server accepts IDLE and does not tell of new mail, so INBOX "+
+			"is looked at every %s instead. Ask who runs the server to mend it, or set a shorter watch.poll_interval. "+
+			"This ends by itself when the server tells of mail again.", lookPace(o.interval(), o.config.LinkTimeout, o.pushes)))
+	}
+	if name, err := o.posts.trouble(); err != nil {
+		add(reasonOf(err), fmt.Sprintf("Folder %q has no connection of its own: %s. It is looked at every %s instead. "+
+			"Raise the server's limit of connections per user, or take the folder out of watch.idle_folders.",
+			name, detailOf(err), o.interval()))
+	}
+	return reason, strings.Join(all, " ")
 }
 
 // refused announces that the server does not accept the credentials.

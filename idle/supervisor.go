@@ -50,6 +50,10 @@ type Config struct {
 	RetryCap time.Duration
 	// Logger gets what happens to connections; nil means nobody does.
 	Logger *slog.Logger
+
+	// pushGrace is how long a server must have been silent for mail that is then
+	// found to count as mail that it did not tell of.
+	pushGrace time.Duration
 }
 
 // Supervisor runs an owner for every account that is to be watched.
@@ -85,6 +89,9 @@ func New(config Config) *Supervisor {
 	}
 	if config.RetryCap <= 0 {
 		config.RetryCap = DefaultRetryCap
+	}
+	if config.pushGrace <= 0 {
+		config.pushGrace = 10 * time.Second
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -212,12 +219,8 @@ func tryUntilDone(ctx context.Context, log *slog.Logger, what string, do func(co
 		}
 		delay := wait.next()
 		log.Warn(what, "error", err, "wait", delay)
-		timer := time.NewTimer(delay)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if pause(ctx, delay) != nil {
 			return
-		case <-timer.C:
 		}
 	}
 }

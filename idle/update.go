@@ -3,6 +3,7 @@ package idle
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/postern-mail/postern/internal/account"
@@ -16,6 +17,40 @@ type changed struct {
 	pending   *account.Account // not yet taken over by the owner
 	folders   bool             // they have changed: see hint
 	interrupt func()           // ends the wait of the connection, nil without one
+	named     map[string]bool  // names of folders that something has changed in
+	// wake ends a wait without a connection's.
+	wake chan struct{}
+}
+
+// rouse makes the owner see to what is handed over. The caller holds mu.
+func (c *changed) rouse() {
+	if c.interrupt != nil {
+		c.interrupt()
+	}
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// folder tells the owner that something has changed in a folder. Any goroutine may call it.
+func (c *changed) folder(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.named == nil {
+		c.named = make(map[string]bool)
+	}
+	c.named[name] = true
+	c.rouse()
+}
+
+// takeNamed gives the names of the folders that something has changed in, once.
+func (c *changed) takeNamed() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	names := slices.Collect(maps.Keys(c.named))
+	c.named = nil
+	return names
 }
 
 // interruptBy sets what wakes the owner, nil when nothing has to.
@@ -36,9 +71,7 @@ func (o *owner) update(a *account.Account) bool {
 		return false
 	}
 	c.last, c.pending = a, a
-	if c.interrupt != nil {
-		c.interrupt()
-	}
+	c.rouse()
 	return true
 }
 
@@ -49,9 +82,7 @@ func (o *owner) hint() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.folders = true
-	if c.interrupt != nil {
-		c.interrupt()
-	}
+	c.rouse()
 }
 
 // follow makes the owner announce what changed since the settings that the

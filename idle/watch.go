@@ -12,35 +12,68 @@ import (
 	"github.com/postern-mail/postern/internal/imapconn"
 )
 
-const (
-	// savePace is how often snapshots follow what was announced. Between two
-	// of them the log itself is what remembers.
-	savePace = 30 * time.Second
-	// noIdlePoll is how often INBOX is looked at on servers without IDLE.
-	noIdlePoll = 15 * time.Second
-)
+// savePace is how often snapshots follow what was announced. Between two of them
+// the log itself is what remembers.
+const savePace = 30 * time.Second
 
-// schedule sets the time of the next poll. It is spread out, so that accounts
-// that connected together do not poll together for ever.
-func (o *owner) schedule() {
-	interval := o.config.PollInterval
+// interval is how often folders are looked at that the server does not push.
+func (o *owner) interval() time.Duration {
 	if o.account.Watch.PollInterval > 0 {
-		interval = o.account.Watch.PollInterval
+		return o.account.Watch.PollInterval
 	}
+	return o.config.PollInterval
+}
+
+// spread takes up to a tenth off a pace, so that accounts that connected
+// together do not poll together for ever.
+func spread(d time.Duration) time.Duration {
+	return d - rand.N(d/10+1) //nolint:gosec // spreads, hides nothing
+}
+
+// planPoll sets the time of the next poll, and of what is due in between.
+func (o *owner) planPoll(conn *imapconn.Conn, took time.Duration) {
 	now := time.Now()
-	o.nextPoll = now.Add(interval - rand.N(interval/10+1)) //nolint:gosec // spreads, hides nothing
+	o.nextPoll = now.Add(spread(pollPace(o.interval(), o.calm())))
 	if o.holds() {
 		o.nextPoll = now // what is held back waits for a look at all folders
 	}
-	o.nextSave = now.Add(savePace)
+	// A server that tells of folders without end must not have us list all the
+	// time.
+	o.pollAgain = now.Add(min(pollRest*took, maxPollRest))
+	if o.renaming && o.notify.on {
+		// Dovecot does not tell of a name that changes while it lists the names.
+		o.renaming, o.elsewhere = false, true
+		o.pollAgain = now.Add(max(settling, min(pollRest*took, maxPollRest)))
+	}
+	o.planLook(conn)
+	o.planAsk(now)
 }
 
-// watch waits for what the server tells, looks where it points, and polls what
-// is not pushed. It returns when the connection fails or ctx ends.
+const (
+	// pollRest is how many times as long as the last poll took the server is
+	// given a rest before hints bring about another, and maxPollRest the most.
+	pollRest    = 4
+	maxPollRest = 10 * time.Second
+	// settling is how long after a list that showed changes of names there is
+	// another.
+	settling = 2 * time.Second
+)
+
+// planLook sets the time of the next look at INBOX.
+func (o *owner) planLook(conn *imapconn.Conn) {
+	pace := lookPace(o.interval(), o.config.LinkTimeout, o.pushes)
+	if !conn.Has(imap.CapIdle) || !o.idling {
+		pace = min(pace, withoutIdle)
+	}
+	o.nextLook = time.Now().Add(spread(pace))
+}
+
+// watch waits for what the server tells, looks where it points, and asks after
+// what it does not tell. It returns when the connection fails or ctx ends.
 func (o *owner) watch(ctx context.Context, conn *imapconn.Conn) error {
 	var restless restless
 	for {
-		hints, woken, err := o.wait(ctx, conn)
+		activity, err := o.wait(ctx, conn)
 		if err != nil {
 			return err
 		}
@@ -48,14 +81,11 @@ func (o *owner) watch(ctx context.Context, conn *imapconn.Conn) error {
 			return err
 		}
 		told := o.status.Counters.Events
-		if err := o.react(ctx, conn, hints); err != nil {
+		if err := o.react(ctx, conn, activity); err != nil {
 			return err
 		}
-		if o.elsewhere || !time.Now().Before(o.nextPoll) {
-			if err := o.poll(ctx, conn); err != nil {
-				return err
-			}
-			o.schedule()
+		if err := o.seeTo(ctx, conn); err != nil {
+			return err
 		}
 		if !time.Now().Before(o.nextSave) {
 			if err := o.save(ctx); err != nil {
@@ -64,6 +94,7 @@ func (o *owner) watch(ctx context.Context, conn *imapconn.Conn) error {
 			o.nextSave = time.Now().Add(savePace)
 		}
 		o.refreshStatus(ctx)
+		woken := activity.Reason == imapconn.ActivityUpdate || activity.Reason == imapconn.ActivityEnded
 		pause := restless.after(woken && o.status.Counters.Events == told)
 		if err := o.rest(ctx, min(pause, time.Until(o.nextPoll))); err != nil {
 			return err
@@ -71,43 +102,64 @@ func (o *owner) watch(ctx context.Context, conn *imapconn.Conn) error {
 	}
 }
 
+// seeTo does what is due.
+func (o *owner) seeTo(ctx context.Context, conn *imapconn.Conn) error {
+	if o.notify.lost {
+		if err := o.renotify(ctx, conn); err != nil {
+			return err
+		}
+	}
+	now := time.Now()
+	if !now.Before(o.nextPoll) || o.elsewhere && !now.Before(o.pollAgain) {
+		return o.poll(ctx, conn)
+	}
+	if folders := o.dueFolders(now); len(folders) > 0 {
+		if err := o.ask(ctx, conn, folders); err != nil {
+			return err
+		}
+	}
+	if !now.Before(o.nextLook) {
+		return o.check(ctx, conn)
+	}
+	return nil
+}
+
+// untilDue is how long there is nothing to do.
+func (o *owner) untilDue() time.Duration {
+	next := o.nextPoll
+	for _, at := range []time.Time{o.nextAsk, o.nextLook} {
+		if at.Before(next) {
+			next = at
+		}
+	}
+	if o.unsaved() && o.nextSave.Before(next) {
+		next = o.nextSave
+	}
+	if o.elsewhere && o.pollAgain.Before(next) {
+		next = o.pollAgain
+	}
+	return max(time.Until(next), 0)
+}
+
 // wait returns what the server told, or nothing when it is time to do something.
-// woken says that the server ended the wait.
-func (o *owner) wait(ctx context.Context, conn *imapconn.Conn) (hints imapconn.Updates, woken bool, err error) {
-	until := time.Until(o.nextPoll)
-	if o.unsaved() {
-		until = min(until, time.Until(o.nextSave))
-	}
+func (o *owner) wait(ctx context.Context, conn *imapconn.Conn) (imapconn.Activity, error) {
+	nothing := imapconn.Activity{Reason: imapconn.ActivityTimeout}
 	if !conn.Has(imap.CapIdle) {
-		hints, err = o.waitWithoutIdle(ctx, conn, min(until, noIdlePoll))
-		return hints, false, err
+		return nothing, o.rest(ctx, o.untilDue())
 	}
-	activity, err := conn.Idle(ctx, max(until, 0))
+	activity, err := conn.Idle(ctx, o.untilDue())
 	var refused *imapconn.Error
 	if errors.As(err, &refused) {
 		// It has IDLE and refuses it now and then; looking is as good.
-		hints, err = o.waitWithoutIdle(ctx, conn, min(until, noIdlePoll))
-		return hints, false, err
+		o.idling = false
+		o.planLook(conn)
+		return nothing, o.rest(ctx, min(o.untilDue(), withoutIdle))
 	}
-	woken = activity.Reason == imapconn.ActivityUpdate || activity.Reason == imapconn.ActivityEnded
-	return activity.Updates, woken, err
+	o.idling = err == nil && activity.Reason != imapconn.ActivityEnded
+	return activity, err
 }
 
-// waitWithoutIdle is a pause after which the server is asked for news (RFC 9051
-// section 6.1.2) and INBOX is to be looked at.
-func (o *owner) waitWithoutIdle(ctx context.Context, conn *imapconn.Conn, d time.Duration) (imapconn.Updates, error) {
-	if err := o.rest(ctx, d); err != nil {
-		return imapconn.Updates{}, err
-	}
-	if err := conn.Noop(ctx); err != nil {
-		return imapconn.Updates{}, err
-	}
-	hints := conn.Updates()
-	hints.Exists, hints.Flags = true, true
-	return hints, nil
-}
-
-// rest waits for a time.
+// rest waits for a time, or until somebody has something for the owner.
 func (o *owner) rest(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
@@ -118,8 +170,9 @@ func (o *owner) rest(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-		return nil
+	case <-o.changed.wake:
 	}
+	return nil
 }
 
 // restless counts the turns in a row in which a server ended the wait for
@@ -146,37 +199,98 @@ func (r *restless) after(forNothing bool) time.Duration {
 	return min(restlessFirst<<(*r-restlessAfter), restlessCap)
 }
 
-// poll compares all folders with what is known. It also looks at INBOX, for
-// servers accept IDLE and never push; and it proves that the link is alive.
+// poll compares all folders with what is known, whatever the server told of
+// them. It also looks at INBOX, for servers accept IDLE and never push.
 func (o *owner) poll(ctx context.Context, conn *imapconn.Conn) error {
-	o.elsewhere = false
+	began, fair, hinted := time.Now(), o.fair(conn), o.hinted
+	o.elsewhere, o.hinted = false, make(map[*folderState]bool)
 	changed, err := o.updateFolders(ctx, conn)
 	if err != nil {
 		return err
 	}
-	if !conn.Has(imap.CapIdle) {
-		// There are servers that show new mail to none but a new SELECT.
-		err = o.openInbox(ctx, conn)
-	} else if err = o.lookAtInbox(ctx, conn, false, true); err == nil && o.inbox.lagging() {
-		err = o.openInbox(ctx, conn)
-	}
-	if err != nil {
+	if err := o.find(ctx, conn, fair, func() error { return o.pollInbox(ctx, conn) }); err != nil {
 		return err
 	}
 	if !conn.Has(imap.CapCondStore) {
 		changed = o.rotate(changed)
 	}
-	if err := o.lookElsewhere(ctx, conn, changed); err != nil {
+	took := time.Since(began)
+	look := func() error { return o.lookElsewhere(ctx, conn, changed) }
+	if err := o.learn(changed, hinted, fair, look); err != nil {
 		return err
 	}
+	o.posts.keep(ctx, o.postNames())
+	o.planPoll(conn, took)
 	return o.watched(ctx)
+}
+
+// pollInbox looks at all of INBOX. There are servers that show new mail to none
+// but a new SELECT, so as long as a server has not shown to tell of it by itself
+// INBOX is opened anew.
+func (o *owner) pollInbox(ctx context.Context, conn *imapconn.Conn) error {
+	if !conn.Has(imap.CapIdle) || !o.pushes.proved() && !conn.Has(imap.CapListStatus) {
+		return o.openInbox(ctx, conn)
+	}
+	if err := o.lookAtInbox(ctx, conn, false, true); err != nil || !o.inbox.lagging() {
+		return err
+	}
+	return o.openInbox(ctx, conn)
+}
+
+// check looks at INBOX between two polls, and proves that the link is alive.
+func (o *owner) check(ctx context.Context, conn *imapconn.Conn) error {
+	silent := o.pushes.silent
+	err := o.find(ctx, conn, o.fair(conn), func() error { return o.checkInbox(ctx, conn) })
+	if err != nil {
+		return err
+	}
+	o.planLook(conn)
+	if o.pushes.silent != silent {
+		return o.watched(ctx)
+	}
+	return nil
+}
+
+func (o *owner) checkInbox(ctx context.Context, conn *imapconn.Conn) error {
+	if o.pushes.silent || imapconn.ProviderOf(o.account.IMAP.Host).NewsBySelect {
+		return o.openInbox(ctx, conn)
+	}
+	conn.QueueIdle()
+	if err := conn.Noop(ctx); err != nil {
+		return err
+	}
+	hints := conn.Updates()
+	o.point(hints)
+	if !hints.Mailbox() {
+		return nil
+	}
+	return o.lookAtInbox(ctx, conn, false, hints.Expunged || hints.Flags)
+}
+
+// find runs a look at INBOX that the server has not brought about, and learns
+// from it whether the server tells of new mail.
+func (o *owner) find(ctx context.Context, conn *imapconn.Conn, fair bool, look func() error) error {
+	before := o.inbox.told.UIDNext
+	if err := look(); err != nil {
+		return err
+	}
+	if o.inbox.told.UIDNext <= before {
+		return ctx.Err()
+	}
+	// What was told of and could not be fetched at first was told of.
+	if !o.promised && conn.Has(imap.CapIdle) {
+		o.pushes.misses(fair)
+	}
+	o.promised = false
+	return nil
 }
 
 // rotate adds one folder, whichever, to those to look at: without CONDSTORE,
 // flags other than \Seen change without any trace in STATUS.
 func (o *owner) rotate(changed []*folderState) []*folderState {
+	now := time.Now()
 	for _, f := range o.names { // in random order
-		if f != o.inbox && !f.excluded && time.Now().After(f.parked) && !slices.Contains(changed, f) {
+		if o.asksAfter(f, now) && !slices.Contains(changed, f) {
 			return append(changed, f)
 		}
 	}

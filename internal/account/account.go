@@ -14,6 +14,7 @@ package account
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/postern-mail/postern/internal/secret"
@@ -95,6 +96,9 @@ type WatchPolicy struct {
 	PollInterval time.Duration
 	// ExcludedFolders and all below them are not watched.
 	ExcludedFolders []string
+	// IdleFolders, beside INBOX, are watched by IDLE on connections of their own,
+	// unless the server tells of all folders on one.
+	IdleFolders []string
 }
 
 // IdentityScheme is a way to tell that two messages are the same mail.
@@ -135,6 +139,7 @@ func (a *Account) Clone() *Account {
 	}
 	c.Labels = maps.Clone(a.Labels)
 	c.Watch.ExcludedFolders = slices.Clone(a.Watch.ExcludedFolders)
+	c.Watch.IdleFolders = slices.Clone(a.Watch.IdleFolders)
 	c.Status.Capabilities = slices.Clone(a.Status.Capabilities)
 	return &c
 }
@@ -188,7 +193,15 @@ func (o *OAuth2) sameGrant(other *OAuth2) bool {
 		o.ClientSecret.Equal(other.ClientSecret) && o.TokenURL == other.TokenURL && slices.Equal(o.Scopes, other.Scopes)
 }
 
+// Excludes reports whether the folder of a path, or one above it, is not watched.
+func (p WatchPolicy) Excludes(path string) bool {
+	return slices.ContainsFunc(p.ExcludedFolders, func(excluded string) bool {
+		return path == excluded || strings.HasPrefix(path, excluded+"/")
+	})
+}
+
 // Equal reports whether two policies are the same.
 func (p WatchPolicy) Equal(other WatchPolicy) bool {
-	return p.PollInterval == other.PollInterval && slices.Equal(p.ExcludedFolders, other.ExcludedFolders)
+	return p.PollInterval == other.PollInterval && slices.Equal(p.ExcludedFolders, other.ExcludedFolders) &&
+		slices.Equal(p.IdleFolders, other.IdleFolders)
 }

@@ -60,6 +60,7 @@ type oauthRecord struct {
 type watchRecord struct {
 	PollInterval    time.Duration `json:"poll_interval,omitempty"`
 	ExcludedFolders []string      `json:"excluded_folders,omitempty"`
+	IdleFolders     []string      `json:"idle_folders,omitempty"`
 }
 
 // sealed is a secret as it leaves the process; JSON writes it in base64.

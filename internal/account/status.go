@@ -29,7 +29,9 @@ type Status struct {
 	// person to read. Empty while all is well.
 	Detail string `json:"detail,omitempty"`
 	// Capabilities are what the server listed after the last login.
-	Capabilities  []string  `json:"capabilities,omitempty"`
+	Capabilities []string `json:"capabilities,omitempty"`
+	// Notify says that the server tells of all folders by NOTIFY.
+	Notify        bool      `json:"notify,omitempty"`
 	LastEventTime time.Time `json:"last_event_time,omitzero"`
 	// SinceTime is when the state began.
 	SinceTime time.Time `json:"since_time,omitzero"`

@@ -23,6 +23,7 @@ const (
 	maxLabels       = 64
 	maxLabelValue   = 256
 	maxExcluded     = 1000
+	maxIdleFolders  = 10 // each takes a connection
 	maxFolderPath   = 1000
 	maxScopes       = 32
 	minPollInterval = time.Second
@@ -189,6 +190,10 @@ func (v *violations) watch(w *WatchPolicy) {
 	v.check(w.PollInterval == 0 || w.PollInterval >= minPollInterval && w.PollInterval <= maxPollInterval,
 		"watch.poll_interval", "give from %s to %s", minPollInterval, maxPollInterval)
 	v.folders("watch.excluded_folders", w.ExcludedFolders, maxExcluded)
+	v.folders("watch.idle_folders", w.IdleFolders, maxIdleFolders)
+	for _, path := range w.IdleFolders {
+		v.check(!w.Excludes(path), "watch.idle_folders", "%q is excluded: name it in one of the two lists", path)
+	}
 }
 
 func (v *violations) folders(field string, paths []string, most int) {

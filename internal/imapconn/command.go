@@ -289,6 +289,9 @@ func (c *Conn) readOne(f *flight) error {
 	}
 	if r.Status != nil {
 		c.note(r.Status)
+		if r.Status.Type == imap.StatusResponseTypeNo {
+			c.warned()
+		}
 	}
 	claimed, err := f.offer(r)
 	if claimed {

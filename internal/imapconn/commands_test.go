@@ -308,7 +308,7 @@ func TestCommands(t *testing.T) {
 				}
 				return c.Updates(), nil
 			},
-			want: Updates{Folders: []string{"Archive"}, Overflow: true}},
+			want: Updates{Folders: []string{"Archive"}, NotifyEnded: true}},
 		{name: "unselect without UNSELECT", script: selected(2) + `
 			C: $x EXAMINE "postern.no.such.mailbox"
 			S: $x NO no such mailbox`,

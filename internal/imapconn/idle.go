@@ -53,6 +53,9 @@ func (r Reason) String() string {
 type Activity struct {
 	Reason  Reason
 	Updates Updates
+	// Pushed says that all of Updates came while IDLE was on, rather than along
+	// with the answer to an earlier command.
+	Pushed bool
 }
 
 // idling is the state of the IDLE command (RFC 2177, RFC 9051 section 6.3.13),
@@ -120,7 +123,7 @@ func (c *Conn) Idle(ctx context.Context, max time.Duration) (Activity, error) {
 	case ctx.Err() != nil:
 		return Activity{}, fmt.Errorf("IDLE: %w", ctx.Err())
 	}
-	end := time.Now().Add(max)
+	end, pushed := time.Now().Add(max), !c.updates.Any()
 	leave := c.t.enter(ctx)
 	defer leave()
 	if err := c.beginIdle(); err != nil {
@@ -136,9 +139,9 @@ func (c *Conn) Idle(ctx context.Context, max time.Duration) (Activity, error) {
 			c.idle.refused = nil
 			return Activity{}, err
 		case c.updates.Any():
-			return Activity{Reason: ActivityUpdate, Updates: c.Updates()}, nil
+			return Activity{Reason: ActivityUpdate, Updates: c.Updates(), Pushed: pushed}, nil
 		case c.idle.state == idleOff:
-			return Activity{Reason: ActivityEnded, Updates: c.Updates()}, nil
+			return Activity{Reason: ActivityEnded, Updates: c.Updates(), Pushed: pushed}, nil
 		case !time.Now().Before(end):
 			return Activity{Reason: ActivityTimeout, Updates: c.Updates()}, nil
 		}

@@ -54,15 +54,17 @@ func (d *ListData) Selectable() bool {
 
 // Name returns the name that the methods of [Conn] take for the mailbox: the
 // decoded one, unless encoding that leads elsewhere.
-func (d *ListData) Name() string {
-	encoded := d.Mailbox
-	if !d.utf8 {
+func (d *ListData) Name() string { return nameOf(d.Mailbox, d.RawName, d.utf8) }
+
+func nameOf(decoded, raw string, utf8 bool) string {
+	encoded := decoded
+	if !utf8 {
 		encoded = imapwire.EncodeUTF7(encoded)
 	}
-	if d.Mailbox == "INBOX" || encoded == d.RawName {
-		return d.Mailbox
+	if decoded == "INBOX" || encoded == raw {
+		return decoded
 	}
-	return RawName(d.RawName)
+	return RawName(raw)
 }
 
 // capXList is Gmail's forerunner of SPECIAL-USE.
@@ -260,18 +262,30 @@ func (l *listing) status() error {
 		return err
 	}
 	if i, ok := l.byName[data.RawName]; ok {
-		l.found[i].Status = data
+		l.take(i, data)
 		return nil
 	}
 	// Some servers spell INBOX differently here and there.
 	for i := range l.found {
 		if sameMailbox(l.found[i].Mailbox, data.Mailbox) {
-			l.found[i].Status = data
+			l.take(i, data)
 			return nil
 		}
 	}
-	l.c.updates.folder(data.Mailbox)
+	l.c.news(data)
 	return nil
+}
+
+// take gives a mailbox its state. With NOTIFY on, what comes may be news of it,
+// which has fewer items than were asked for.
+func (l *listing) take(i int, data *StatusData) {
+	if before := l.found[i].Status; before != nil && l.c.notifying {
+		l.c.news(data)
+		if data.UIDValidity == 0 {
+			return
+		}
+	}
+	l.found[i].Status = data
 }
 
 // translateXList gives XLIST's attributes their standard names, and INBOX its

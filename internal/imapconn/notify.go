@@ -53,6 +53,9 @@ type NotifyGroup struct {
 // the one before, and without groups nothing is told any more, not even what
 // servers tell without NOTIFY. It fails without the capability.
 //
+// A server that refuses goes on as it was. What it refuses differs: names of
+// mailboxes in large number, events (BADEVENT), or all of it, by NO or BAD.
+//
 // With status the server begins by telling the state of each mailbox that is
 // watched and not selected; the states are returned.
 func (c *Conn) Notify(ctx context.Context, status bool, groups ...NotifyGroup) ([]*StatusData, error) {

@@ -79,10 +79,12 @@ func (c *Conn) statusCommand(name string, opts *StatusOptions) (*command, **Stat
 		// Servers may spell a name in their own way, so without NOTIFY there is
 		// nothing else that the answer could be.
 		raw, isRaw := cutRaw(name)
-		if !c.notifying || isRaw && raw == data.RawName || sameMailbox(data.Mailbox, name) {
+		mine := !c.notifying || isRaw && raw == data.RawName || sameMailbox(data.Mailbox, name)
+		switch {
+		case mine && (*result == nil || data.UIDValidity != 0):
 			*result = data
-		} else {
-			c.updates.folder(data.Mailbox)
+		default: // news by NOTIFY, of this mailbox too: it has fewer items
+			c.news(data)
 		}
 		return nil
 	})

@@ -28,11 +28,18 @@ type Updates struct {
 	Expunged bool
 	// Flags says that messages in the selected mailbox have changed.
 	Flags bool
-	// Folders names other mailboxes that have changed, by NOTIFY (RFC 5465).
+	// Folders names other mailboxes that have changed, by NOTIFY (RFC 5465), as
+	// the methods of [Conn] take them.
 	Folders []string
-	// Overflow says that more folders have changed than Folders names, or that
-	// the server gave up notifying ([NOTIFICATIONOVERFLOW]): look everywhere.
+	// Listed says that mailboxes were made, renamed or deleted, by NOTIFY.
+	Listed bool
+	// Overflow says that more folders have changed than Folders names: look
+	// everywhere.
 	Overflow bool
+	// NotifyEnded says that the server gave up notifying, with
+	// [NOTIFICATIONOVERFLOW]: look everywhere. It then tells nothing of the
+	// selected mailbox either, until the next NOTIFY (RFC 5465 section 5.8).
+	NotifyEnded bool
 	// Alerts has what the server wants the user to read (RFC 9051 section 7.1).
 	Alerts []string
 }
@@ -42,7 +49,7 @@ func (u *Updates) Mailbox() bool { return u.Exists || u.Expunged || u.Flags }
 
 // Any reports whether anything has changed.
 func (u *Updates) Any() bool {
-	return u.Mailbox() || u.Overflow || len(u.Folders) > 0
+	return u.Mailbox() || u.Overflow || u.Listed || u.NotifyEnded || len(u.Folders) > 0
 }
 
 // Updates returns what the server told since the last call, and forgets it.
@@ -61,6 +68,11 @@ func (u *Updates) folder(name string) {
 		return
 	}
 	u.Folders = append(u.Folders, name)
+}
+
+// news takes a STATUS response that NOTIFY brought.
+func (c *Conn) news(data *StatusData) {
+	c.updates.folder(nameOf(data.Mailbox, data.RawName, c.dec.UTF8))
 }
 
 func (u *Updates) alert(text string) {
@@ -90,16 +102,16 @@ func (c *Conn) unsolicited(r imapwire.Response) error {
 		if err != nil {
 			return err
 		}
-		c.updates.folder(data.Mailbox)
+		c.news(data)
 	case "LIST":
-		data, err := c.dec.List()
-		if err != nil {
-			return err
-		}
-		c.updates.folder(data.Mailbox)
+		c.updates.Listed = true
 	}
 	return nil
 }
+
+// warned takes note of an untagged NO. With NOTIFY on, Dovecot so tells that some
+// events may have got lost.
+func (c *Conn) warned() { c.updates.Overflow = c.updates.Overflow || c.notifying }
 
 // note learns from an untagged OK, NO or BAD, or from a completion.
 func (c *Conn) note(s *imapwire.Status) {
@@ -107,7 +119,10 @@ func (c *Conn) note(s *imapwire.Status) {
 	case imap.ResponseCodeAlert:
 		c.updates.alert(s.Text)
 	case "NOTIFICATIONOVERFLOW": // RFC 5465 section 5.8
-		c.updates.Overflow = true
+		// A server that refuses NOTIFY may say so by the same code, which ends
+		// nothing.
+		c.updates.NotifyEnded = c.updates.NotifyEnded || c.notifying
+		c.notifying = false
 	case "CAPABILITY":
 		if caps, ok := s.Capabilities(); ok {
 			c.setCaps(caps)

@@ -37,8 +37,8 @@ const (
 	Account_SYNCING Account_State = 2
 	// Connected; every change that has been noticed is in the event log.
 	Account_CONNECTED Account_State = 3
-	// Connected, but not all of the mailbox can be watched; `state_detail` says
-	// which part.
+	// Connected, but not all of the mailbox can be watched, or not as promptly as
+	// it should be; `state_detail` says which part and why.
 	Account_DEGRADED Account_State = 4
 	// The server refused the credentials. Nothing is tried until they are
 	// updated.
@@ -629,15 +629,24 @@ func (x *OAuth2) GetScopes() []string {
 // How the mailbox is watched.
 type Account_WatchPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How often folders are looked at for which the server sends no push.
-	// Default: what the gateway was started with.
+	// How often folders are looked at for which the server sends no push. No
+	// change in them is found later than that; folders that change often are
+	// looked at up to four times as often. Default: what the gateway was started
+	// with.
 	PollInterval *durationpb.Duration `protobuf:"bytes,1,opt,name=poll_interval,json=pollInterval,proto3" json:"poll_interval,omitempty"`
 	// Paths of folders that are not watched, their segments joined by `/`, such
 	// as `Projects/2026`. A folder below one of them is not watched either.
 	// They can be read all the same.
 	ExcludedFolders []string `protobuf:"bytes,2,rep,name=excluded_folders,json=excludedFolders,proto3" json:"excluded_folders,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Paths of folders whose changes are to be pushed as those in INBOX are, by
+	// IDLE, their segments joined by `/`. Where the server tells of all folders
+	// on one connection (NOTIFY), it does so anyway and this has no effect. Else
+	// each takes a connection of its own, of which servers allow an account a
+	// few; one that cannot be had makes the account DEGRADED. Folders below are
+	// not meant, and those that do not exist are awaited. None may be excluded.
+	IdleFolders   []string `protobuf:"bytes,3,rep,name=idle_folders,json=idleFolders,proto3" json:"idle_folders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Account_WatchPolicy) Reset() {
@@ -680,6 +689,13 @@ func (x *Account_WatchPolicy) GetPollInterval() *durationpb.Duration {
 func (x *Account_WatchPolicy) GetExcludedFolders() []string {
 	if x != nil {
 		return x.ExcludedFolders
+	}
+	return nil
+}
+
+func (x *Account_WatchPolicy) GetIdleFolders() []string {
+	if x != nil {
+		return x.IdleFolders
 	}
 	return nil
 }
@@ -753,7 +769,7 @@ var File_postern_v1_account_proto protoreflect.FileDescriptor
 const file_postern_v1_account_proto_rawDesc = "" +
 	"\n" +
 	"\x18postern/v1/account.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\v\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\v\n" +
 	"\aAccount\x12K\n" +
 	"\x04name\x18\x01 \x01(\tB7\xe2A\x01\b\xbaH0\xd8\x01\x01r+2)^accounts/[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x128\n" +
@@ -772,11 +788,13 @@ const file_postern_v1_account_proto_rawDesc = "" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12 \n" +
-	"\x04etag\x18\x0f \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag\x1a\xa8\x01\n" +
+	"\x04etag\x18\x0f \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag\x1a\xe4\x01\n" +
 	"\vWatchPolicy\x12T\n" +
 	"\rpoll_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x14\xe2A\x01\x01\xbaH\r\xaa\x01\n" +
 	"\"\x04\b\x80\xa3\x052\x02\b\x01R\fpollInterval\x12C\n" +
-	"\x10excluded_folders\x18\x02 \x03(\tB\x18\xe2A\x01\x01\xbaH\x11\x92\x01\x0e\x10\xe8\a\x18\x01\"\ar\x05\x10\x01\x18\xe8\aR\x0fexcludedFolders\x1al\n" +
+	"\x10excluded_folders\x18\x02 \x03(\tB\x18\xe2A\x01\x01\xbaH\x11\x92\x01\x0e\x10\xe8\a\x18\x01\"\ar\x05\x10\x01\x18\xe8\aR\x0fexcludedFolders\x12:\n" +
+	"\fidle_folders\x18\x03 \x03(\tB\x17\xe2A\x01\x01\xbaH\x10\x92\x01\r\x10\n" +
+	"\x18\x01\"\ar\x05\x10\x01\x18\xe8\aR\vidleFolders\x1al\n" +
 	"\bCounters\x12\x1c\n" +
 	"\x06events\x18\x01 \x01(\x03B\x04\xe2A\x01\x03R\x06events\x12 \n" +
 	"\bconnects\x18\x02 \x01(\x03B\x04\xe2A\x01\x03R\bconnects\x12 \n" +
