@@ -188,13 +188,13 @@ func (s *fakeIMAP) serve(c *fakeConn) {
 	defer c.Close()
 	s.mu.Lock()
 	s.conns[c] = true
+	greeting := s.greeting
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		delete(s.conns, c)
 		s.mu.Unlock()
 	}()
-	greeting := s.greeting
 	if greeting == "" {
 		greeting = "PREAUTH"
 	}
