@@ -111,7 +111,7 @@ func (o *owner) ask(ctx context.Context, conn *imapconn.Conn, folders []*folderS
 		}
 		if o.due(f, result.Data) {
 			changed = append(changed, f)
-		} else {
+		} else if f.listed == f.mark {
 			o.synced.set(f.Key)
 		}
 	}
