@@ -8,8 +8,8 @@ import (
 func TestProviderOf(t *testing.T) {
 	t.Parallel()
 	for host, want := range map[string]Provider{
-		"imap.gmail.com":      {Connections: 15},
-		"IMAP.GMAIL.COM.":     {Connections: 15},
+		"imap.gmail.com":      {Connections: 15, SavesSent: true},
+		"IMAP.GMAIL.COM.":     {Connections: 15, SavesSent: true},
 		"imap.rambler.ru":     {IdleRenewal: 35 * time.Second},
 		"imap.163.com":        {Connections: 5, IdleRenewal: 35 * time.Second, NewsBySelect: true},
 		"imap.naver.com":      {NewsBySelect: true},
