@@ -60,10 +60,23 @@ func (m *mover) move(from, to string, uids imap.UIDSet) {
 	}
 	_, err = m.moves.Run(m.t.Context(), moves.Move{
 		Account: m.id, From: m.keys[from], UIDValidity: opened.UIDValidity, UIDs: uids, To: m.keys[to],
-	}, func(ctx context.Context) (*imapconn.MoveData, error) { return m.conn.Move(ctx, uids, to) })
+	}, func(ctx context.Context) (*imap.CopyData, error) { return m.conn.Move(ctx, uids, to) })
 	if err != nil {
 		m.t.Fatal(err)
 	}
+}
+
+// awaitSuccessor waits until those who have the old name of a message are told
+// the new one.
+func (w *world) awaitSuccessor(id string, before, now folder.MessageID) {
+	w.t.Helper()
+	w.await("the successor of a message", func() bool {
+		got, known, err := w.successors.Find(w.t.Context(), id, before)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return known && got == now
+	})
 }
 
 func wantTypes(t *testing.T, w *world, id string, created, moved, deleted int) {
@@ -105,6 +118,7 @@ func TestOwnMovesAreTold(t *testing.T) {
 				if before.UID != want || before.Folder != m.keys[test.from] || now.Folder != m.keys[test.to] || now.UID != imap.UID(2+i) {
 					t.Errorf("moved from %+v to %+v", before, now)
 				}
+				w.awaitSuccessor("ann", before, now)
 				if data.EmailID == "" || data.Flags == nil || data.PreviousFolder != event.FolderName("ann", before.Folder) {
 					t.Errorf("the event says %+v", data)
 				}

@@ -99,7 +99,7 @@ func TestCommands(t *testing.T) {
 				selectInbox(t, c)
 				return c.Move(testContext(t), two, "Archive")
 			},
-			want: &MoveData{Copied: &CopyData{UIDValidity: 5, SourceUIDs: two, DestUIDs: imap.UIDSet{{Start: 101, Stop: 102}}}}},
+			want: &CopyData{UIDValidity: 5, SourceUIDs: two, DestUIDs: imap.UIDSet{{Start: 101, Stop: 102}}}},
 		{name: "move without MOVE", caps: "UIDPLUS", script: selected(2) + `
 			C: $1 UID COPY 10:11 "Archive"
 			S: $1 OK done
@@ -111,17 +111,51 @@ func TestCommands(t *testing.T) {
 				selectInbox(t, c)
 				return c.Move(testContext(t), two, "Archive")
 			},
-			want: &MoveData{}},
-		{name: "move without MOVE and UIDPLUS", script: selected(2) + `
+			want: (*CopyData)(nil)},
+		{name: "move without MOVE and UIDPLUS lifts the flags of others", script: selected(2) + `
 			C: $1 UID COPY 10:11 "Archive"
 			S: $1 OK done
-			C: $2 UID STORE 10:11 +FLAGS.SILENT (\Deleted)
-			S: $2 OK done`,
+			C: $2 UID SEARCH DELETED NOT (UID 10:11)
+			S: * SEARCH 7 9
+			S: $2 OK done
+			C: $3 UID STORE 10:11 +FLAGS.SILENT (\Deleted)
+			S: $3 OK done
+			C: $4 UID STORE 7,9 -FLAGS.SILENT (\Deleted)
+			S: $4 OK done
+			C: $5 EXPUNGE
+			S: $5 OK done
+			C: $6 UID STORE 7,9 +FLAGS.SILENT (\Deleted)
+			S: $6 OK done`,
 			run: func(t *testing.T, c *Conn) (any, error) {
 				selectInbox(t, c)
 				return c.Move(testContext(t), two, "Archive")
 			},
-			want: &MoveData{Remaining: true}},
+			want: (*CopyData)(nil)},
+		{name: "flags of others are put back where the expunge is refused", script: selected(2) + `
+			C: $2 UID SEARCH DELETED NOT (UID 10:11)
+			S: * SEARCH 7
+			S: $2 OK done
+			C: $3 UID STORE 10:11 +FLAGS.SILENT (\Deleted)
+			S: $3 OK done
+			C: $4 UID STORE 7 -FLAGS.SILENT (\Deleted)
+			S: $4 OK done
+			C: $5 EXPUNGE
+			S: $5 NO [NOPERM] not you
+			C: $6 UID STORE 7 +FLAGS.SILENT (\Deleted)
+			S: $6 OK done`,
+			run: func(t *testing.T, c *Conn) (any, error) {
+				selectInbox(t, c)
+				return nil, c.Remove(testContext(t), two)
+			},
+			wantErr: "EXPUNGE: NO [NOPERM] not you"},
+		{name: "nothing is expunged where the flags of others are not known", script: selected(2) + `
+			C: $2 UID SEARCH DELETED NOT (UID 10:11)
+			S: $2 NO no searching`,
+			run: func(t *testing.T, c *Conn) (any, error) {
+				selectInbox(t, c)
+				return nil, c.Remove(testContext(t), two)
+			},
+			wantErr: "UID SEARCH: NO no searching"},
 		{name: "move whose copy is refused touches nothing", caps: "UIDPLUS", script: selected(2) + `
 			C: $1 UID COPY 10:11 "Archive"
 			S: $1 NO [OVERQUOTA] full`,
@@ -129,7 +163,7 @@ func TestCommands(t *testing.T) {
 				selectInbox(t, c)
 				return c.Move(testContext(t), two, "Archive")
 			},
-			want: (*MoveData)(nil), wantErr: "UID COPY: NO [OVERQUOTA] full"},
+			want: (*CopyData)(nil), wantErr: "UID COPY: NO [OVERQUOTA] full"},
 		{name: "expunge needs UIDPLUS", script: selected(2),
 			run: func(t *testing.T, c *Conn) (any, error) {
 				selectInbox(t, c)

@@ -1,6 +1,7 @@
 package imapconn
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
@@ -64,6 +65,15 @@ func (f *fetching) settle(s *imapwire.Status) {
 			f.stopped = f.fn(m)
 		}
 	}
+}
+
+// IsGone reports whether a server refused a command because some of its
+// messages are gone (RFC 5530 section 3), so that it can be given again for
+// those that are left.
+func IsGone(err error) bool {
+	var refused *Error
+	return errors.As(err, &refused) && refused.Type == imap.StatusResponseTypeNo && (refused.Code == "EXPUNGEISSUED" ||
+		saysGone(&imapwire.Status{Type: refused.Type, Text: refused.Text}))
 }
 
 // saysGone reports whether a refusal is about messages that are gone, in the

@@ -2,49 +2,42 @@ package imapconn
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/emersion/go-imap/v2"
 )
 
-// MoveData is the outcome of a move that was carried out.
-type MoveData struct {
+// RemainError says that messages were copied and could not be removed from
+// where they were: they are in both mailboxes.
+type RemainError struct {
 	// Copied says which message became which, or is nil where the server does
 	// not tell.
 	Copied *CopyData
-	// Remaining says that the messages are still in the old mailbox, flagged
-	// \Deleted: the server has neither MOVE nor UIDPLUS, and an EXPUNGE would
-	// take messages along that others have flagged.
-	Remaining bool
+	Err    error
 }
 
+func (e *RemainError) Error() string {
+	return fmt.Sprintf("the messages were copied and not removed: %v", e.Err)
+}
+
+// Unwrap returns why they could not be removed.
+func (e *RemainError) Unwrap() error { return e.Err }
+
 // Move moves messages to another mailbox (RFC 6851). Without the capability it
-// is COPY and, only if that succeeded, STORE and UID EXPUNGE.
+// is COPY and, only if that succeeded, [Conn.Remove]; if that fails, the error
+// is a [*RemainError].
 //
-// If it fails after the messages were copied the result is not nil beside the
-// error.
-func (c *Conn) Move(ctx context.Context, uids imap.UIDSet, mailbox string) (*MoveData, error) {
+// The result is nil where the server does not tell the new UIDs (UIDPLUS).
+func (c *Conn) Move(ctx context.Context, uids imap.UIDSet, mailbox string) (*CopyData, error) {
 	if c.Has(imap.CapMove) {
-		copied, err := c.transfer(ctx, "MOVE", uids, mailbox)
-		if err != nil {
-			return nil, err
-		}
-		return &MoveData{Copied: copied}, nil
+		return c.transfer(ctx, "MOVE", uids, mailbox)
 	}
 	copied, err := c.Copy(ctx, uids, mailbox)
 	if err != nil {
 		return nil, err
 	}
-	data := &MoveData{Copied: copied, Remaining: true}
-	deleted := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
-	if _, err := c.Store(ctx, uids, deleted, nil); err != nil {
-		return data, err
+	if err := c.Remove(ctx, uids); err != nil {
+		return copied, &RemainError{Copied: copied, Err: err}
 	}
-	if !c.Has(imap.CapUIDPlus) {
-		return data, nil
-	}
-	if err := c.Expunge(ctx, uids); err != nil {
-		return data, err
-	}
-	data.Remaining = false
-	return data, nil
+	return copied, nil
 }

@@ -86,22 +86,6 @@ func NewPool(cfg PoolConfig) *Pool {
 	}
 }
 
-// DoOptions says what kind of connection is needed.
-type DoOptions struct {
-	// ReadOnly lets the mailbox be opened by EXAMINE.
-	ReadOnly bool
-	// Once says that the request must not be sent twice, because doing it twice
-	// would have another effect than doing it once, as with APPEND. It is then
-	// sent only on a connection that has just proved to be alive, and never
-	// again.
-	Once bool
-	// Slow says that somebody else sets the pace of fn, such as a client that
-	// downloads. Slow requests wait for each other while only one connection is
-	// left, so that a few of them cannot hold up all else that the account's
-	// pool is for. A pool of one connection has none to spare.
-	Slow bool
-}
-
 // Do calls fn with a connection that has the mailbox selected, or with any
 // connection if mailbox is empty. It waits for one as long as ctx allows. fn
 // must not keep the connection.
@@ -114,12 +98,12 @@ func (p *Pool) Do(ctx context.Context, mailbox string, opts *DoOptions, fn func(
 		opts = &DoOptions{}
 	}
 	if opts.Slow {
-		if err := acquire(ctx, p.slow); err != nil {
+		if err := acquire(ctx, opts, p.slow); err != nil {
 			return err
 		}
 		defer func() { <-p.slow }()
 	}
-	if err := acquire(ctx, p.slots); err != nil {
+	if err := acquire(ctx, opts, p.slots); err != nil {
 		return err
 	}
 	defer func() { <-p.slots }()
@@ -129,13 +113,6 @@ func (p *Pool) Do(ctx context.Context, mailbox string, opts *DoOptions, fn func(
 		_, err = p.try(ctx, mailbox, opts, fn, true)
 	}
 	return err
-}
-
-func acquire(ctx context.Context, slots chan<- struct{}) error {
-	if err := hold(ctx, slots); err != nil {
-		return fmt.Errorf("wait for a connection: %w", err)
-	}
-	return nil
 }
 
 // try is one attempt of Do. again says that it failed only because a connection
@@ -216,7 +193,7 @@ func (p *Pool) take(ctx context.Context, mailbox string, opts *DoOptions, fresh 
 	if fresh {
 		p.dropIdle() // what died at rest seldom died alone
 	}
-	conn, err = p.connect(ctx)
+	conn, err = p.connect(ctx, opts)
 	return conn, false, err
 }
 
@@ -267,14 +244,18 @@ func (conn *pooled) alive(ctx context.Context, opts *DoOptions) bool {
 var errClosedAtRest = errors.New("the server closed the connection")
 
 // connect opens a new connection.
-func (p *Pool) connect(ctx context.Context) (*pooled, error) {
+func (p *Pool) connect(ctx context.Context, opts *DoOptions) (*pooled, error) {
 	cfg, err := p.cfg.Config(ctx)
 	if err != nil {
 		return nil, err
 	}
 	conn := &pooled{release: func() {}}
 	if p.cfg.Limits != nil {
-		place, err := p.cfg.Limits.Acquire(ctx, cfg.Host, false)
+		var place *Place
+		err := patiently(ctx, opts.Wait, func(ctx context.Context) (err error) {
+			place, err = p.cfg.Limits.Acquire(ctx, cfg.Host, false)
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("wait for a connection to %s: %w", cfg.Host, err)
 		}

@@ -277,6 +277,35 @@ func TestPoolWaitersEndWithTheirContext(t *testing.T) {
 
 // A connection that the server closed while it was at rest is noticed without
 // a round trip, or else the request is sent once more.
+// A wait that is bounded ends with an error that tells it from the end of its
+// context, whether the pool or the host has no connection to spare.
+func TestPoolWaitIsBounded(t *testing.T) {
+	t.Parallel()
+	h := newHonest(t)
+	limits := NewHostLimits(1, 100)
+	one := h.pool(t, func(cfg *PoolConfig) { cfg.Size, cfg.Limits = 1, limits })
+	other := h.pool(t, func(cfg *PoolConfig) { cfg.Limits = limits })
+	ctx := testContext(t)
+	err := one.Do(ctx, "", nil, func(*Conn) error {
+		for name, p := range map[string]*Pool{"pool": one, "host": other} {
+			var busy *BusyError
+			err := p.Do(ctx, "", &DoOptions{Wait: time.Millisecond}, noop(t))
+			if !errors.As(err, &busy) || busy.Waited != time.Millisecond {
+				t.Errorf("%s: %v", name, err)
+			}
+			canceled, cancel := context.WithCancel(ctx)
+			cancel()
+			if err := p.Do(canceled, "", &DoOptions{Wait: testTimeout}, noop(t)); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v, want that the context has ended", name, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPoolOutlivesRestart(t *testing.T) {
 	t.Parallel()
 	h := newHonest(t)

@@ -26,7 +26,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/folder"
-	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/imapwire"
 )
 
@@ -134,21 +133,21 @@ func (l *Ledger) Close() {
 // Run carries a move out by run, which sends the command, and remembers which
 // message became which as far as the server tells. It returns what run returns:
 // that a move cannot be remembered does not keep it from being made.
-func (l *Ledger) Run(ctx context.Context, m Move, run func(context.Context) (*imapconn.MoveData, error)) (*imapconn.MoveData, error) {
+func (l *Ledger) Run(ctx context.Context, m Move, run func(context.Context) (*imap.CopyData, error)) (*imap.CopyData, error) {
 	rec := &record{
 		ID: rand.Text(), Account: m.Account, Begun: time.Now().UTC(),
 		From: m.From, UIDValidity: m.UIDValidity, UIDs: m.UIDs, To: m.To,
 	}
 	// Before the command is sent, for the server pushes before it answers.
 	l.store(ctx, rec)
-	data, err := run(ctx)
+	copied, err := run(ctx)
 	ended := *rec
 	ended.Ended = true
-	if data != nil && !data.Remaining {
-		ended.Copied = data.Copied
+	if err == nil {
+		ended.Copied = copied
 	}
 	l.store(ctx, &ended)
-	return data, err
+	return copied, err
 }
 
 // store remembers a move here, and for the other nodes and those to come.

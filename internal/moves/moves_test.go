@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/folder"
-	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 )
@@ -33,17 +32,15 @@ func someMove() Move {
 }
 
 // moved is what a server answers that moved 3 and 5 to 20 and 21.
-func moved() *imapconn.MoveData {
-	return &imapconn.MoveData{Copied: &imap.CopyData{
-		UIDValidity: 9, SourceUIDs: imap.UIDSetNum(3, 5), DestUIDs: imap.UIDSet{{Start: 20, Stop: 21}},
-	}}
+func moved() *imap.CopyData {
+	return &imap.CopyData{UIDValidity: 9, SourceUIDs: imap.UIDSetNum(3, 5), DestUIDs: imap.UIDSet{{Start: 20, Stop: 21}}}
 }
 
 func TestMovesAreKnownOnAllNodes(t *testing.T) {
 	t.Parallel()
 	js := natsdtest.JetStream(t, natsdtest.Start(t, natsd.Config{}))
 	here, there := open(t, js), open(t, js)
-	_, err := here.Run(t.Context(), someMove(), func(context.Context) (*imapconn.MoveData, error) { return moved(), nil })
+	_, err := here.Run(t.Context(), someMove(), func(context.Context) (*imap.CopyData, error) { return moved(), nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,14 +85,12 @@ func TestMovesAreKnownOnAllNodes(t *testing.T) {
 func TestOutcomesWithoutPairs(t *testing.T) {
 	t.Parallel()
 	l := open(t, natsdtest.JetStream(t, natsdtest.Start(t, natsd.Config{})))
-	remaining := moved()
-	remaining.Remaining = true
 	failure := errors.New("refused")
 	for name, outcome := range map[string]struct {
-		data *imapconn.MoveData
+		data *imap.CopyData
 		err  error
-	}{"refused": {nil, failure}, "no COPYUID": {&imapconn.MoveData{}, nil}, "copied only": {remaining, nil}, "copied, then failed": {remaining, failure}} {
-		data, err := l.Run(t.Context(), someMove(), func(context.Context) (*imapconn.MoveData, error) { return outcome.data, outcome.err })
+	}{"refused": {nil, failure}, "no COPYUID": {nil, nil}, "copied, then failed": {moved(), failure}} {
+		data, err := l.Run(t.Context(), someMove(), func(context.Context) (*imap.CopyData, error) { return outcome.data, outcome.err })
 		if data != outcome.data || !errors.Is(err, outcome.err) {
 			t.Errorf("%s: Run returned %v, %v", name, data, err)
 		}
@@ -125,7 +120,7 @@ func TestSettle(t *testing.T) {
 		default:
 		}
 		ended := *rec
-		ended.Ended, ended.Copied = true, moved().Copied
+		ended.Ended, ended.Copied = true, moved()
 		l.take(&ended)
 		synctest.Wait()
 		if err := <-settled; err != nil {
