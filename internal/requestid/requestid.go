@@ -39,6 +39,8 @@ type box interface {
 type Store struct {
 	kv  jetstream.KeyValue
 	box box
+	// beat and stale are shorter in tests.
+	beat, stale time.Duration
 }
 
 // Open opens the store, and makes its bucket at the first start. replicas is the
@@ -54,7 +56,7 @@ func Open(ctx context.Context, js jetstream.JetStream, replicas int, box box) (*
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
-	return &Store{kv: kv, box: box}, nil
+	return &Store{kv: kv, box: box, beat: beat, stale: stale}, nil
 }
 
 // Attempt is one attempt at what a request asks for.
@@ -71,6 +73,11 @@ type Attempt struct {
 	store  *Store
 	key    string
 	digest []byte
+	// revision and written are those of what is kept, and uncertain says that an
+	// attempt has ended without an outcome that is known: see [Store.Do].
+	revision  uint64
+	written   time.Time
+	uncertain bool
 }
 
 // claim is what is kept of an id, sealed.
@@ -78,6 +85,8 @@ type claim struct {
 	Digest  []byte `json:"digest"`
 	Plan    string `json:"plan,omitempty"`
 	Outcome string `json:"outcome,omitempty"`
+	// Uncertain says that the last attempt has ended and may have done its work.
+	Uncertain bool `json:"uncertain,omitempty"`
 }
 
 // Begin begins an attempt. scope tells apart what ids are used for, such as the
@@ -96,14 +105,14 @@ func (s *Store) Begin(ctx context.Context, scope, id string, content []byte, pla
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.kv.Create(ctx, a.key, value)
+	a.revision, err = s.kv.Create(ctx, a.key, value)
 	if err == nil {
 		return a, nil
 	}
 	if !errors.Is(err, jetstream.ErrKeyExists) {
 		return nil, fmt.Errorf("claim the request id: %w", err)
 	}
-	earlier, err := s.read(ctx, a.key)
+	earlier, entry, err := s.read(ctx, a.key)
 	if err != nil {
 		return nil, err
 	}
@@ -111,27 +120,28 @@ func (s *Store) Begin(ctx context.Context, scope, id string, content []byte, pla
 		return nil, ErrReused
 	}
 	a.Repeated, a.Plan, a.Outcome = true, earlier.Plan, earlier.Outcome
+	a.revision, a.written, a.uncertain = entry.Revision(), entry.Created(), earlier.Uncertain
 	return a, nil
 }
 
-func (s *Store) read(ctx context.Context, key string) (*claim, error) {
+func (s *Store) read(ctx context.Context, key string) (*claim, jetstream.KeyValueEntry, error) {
 	entry, err := s.kv.Get(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("read the claim of the request id: %w", err)
+		return nil, nil, fmt.Errorf("read the claim of the request id: %w", err)
 	}
 	plain, err := s.box.Open(entry.Value(), []byte("request/"+key))
 	if err != nil {
-		return nil, fmt.Errorf("read the claim of the request id: %w", err)
+		return nil, nil, fmt.Errorf("read the claim of the request id: %w", err)
 	}
 	earlier := &claim{}
 	if err := json.Unmarshal(plain, earlier); err != nil {
-		return nil, fmt.Errorf("read the claim of the request id: %w", err)
+		return nil, nil, fmt.Errorf("read the claim of the request id: %w", err)
 	}
-	return earlier, nil
+	return earlier, entry, nil
 }
 
 func (a *Attempt) encode() ([]byte, error) {
-	plain, err := json.Marshal(claim{Digest: a.digest, Plan: a.Plan, Outcome: a.Outcome})
+	plain, err := json.Marshal(claim{Digest: a.digest, Plan: a.Plan, Outcome: a.Outcome, Uncertain: a.uncertain})
 	if err != nil {
 		return nil, err
 	}
