@@ -51,6 +51,7 @@ func (o *owner) append(ctx context.Context, events []event.Event) error {
 		o.writer = nil
 		return logFailed(err)
 	}
+	o.rememberMoved(ctx, events)
 	o.status.Counters.Events += int64(len(events))
 	o.status.LastEventTime = events[len(events)-1].Time
 	o.statusDirty = true

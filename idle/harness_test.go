@@ -30,14 +30,15 @@ const deadline = 90 * time.Second
 
 // world is everything a supervisor needs, on an embedded NATS server of its own.
 type world struct {
-	t        testing.TB
-	js       jetstream.JetStream
-	accounts *account.Registry
-	log      *eventlog.Log
-	folders  *folder.Registry
-	points   *folder.Checkpoints
-	moves    *moves.Ledger
-	poll     time.Duration
+	t          testing.TB
+	js         jetstream.JetStream
+	accounts   *account.Registry
+	log        *eventlog.Log
+	folders    *folder.Registry
+	points     *folder.Checkpoints
+	moves      *moves.Ledger
+	successors *moves.Successors
+	poll       time.Duration
 	// dial makes connections to mail servers; nil is the default.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// tls is the TLS configuration towards mail servers; nil is the default.
@@ -78,6 +79,9 @@ func openWorld(t testing.TB, js jetstream.JetStream, keyFile string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.moves.Close)
+	if w.successors, err = moves.OpenSuccessors(t.Context(), w.js, 1); err != nil {
+		t.Fatal(err)
+	}
 	bucket, err := folder.OpenBucket(t.Context(), w.js, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +103,7 @@ func (w *world) start() (stop func()) {
 		logger = nil
 	}
 	supervisor := New(Config{
-		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points, Moves: w.moves,
+		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points, Moves: w.moves, Successors: w.successors,
 		Node: "test", PollInterval: w.poll, RetryCap: w.retryCap, Logger: logger,
 		LinkTimeout: w.linkTimeout, pushGrace: w.pushGrace,
 	})

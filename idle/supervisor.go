@@ -36,6 +36,8 @@ type Config struct {
 	Checkpoints *folder.Checkpoints
 	// Moves knows which message became which when requests moved them.
 	Moves *moves.Ledger
+	// Successors, unless nil, is told what became of messages that were moved.
+	Successors *moves.Successors
 	// Node names this process in account.owner_changed.
 	Node string
 	// PollInterval is how often folders that the server does not push are
