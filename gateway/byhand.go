@@ -13,6 +13,9 @@ import (
 // the place of generated ones, which would write a line break after each chunk
 // and could not abort an answer that is under way.
 func (g *Gateway) handRoutes(mux *runtime.ServeMux) error {
+	if err := mux.HandlePath(http.MethodPost, importPattern, g.importMessage); err != nil {
+		return err
+	}
 	for pattern, handler := range map[string]runtime.HandlerFunc{
 		"/v1/events:watch":                                        g.watchSSE,
 		"/v1/{name=accounts/*/messages/*}:raw":                    g.downloadMessage,

@@ -65,7 +65,7 @@ func fetchSection(ctx context.Context, c *imapconn.Conn, uid imap.UID, section *
 			return err
 		}
 	}
-	return refuse(codes.NotFound, reasonMessageGone, "The message is gone: it was deleted or moved to another folder.")
+	return messageGone()
 }
 
 // downloadRaw passes a message on as it is.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,6 +20,9 @@ import (
 	"github.com/postern-mail/postern/internal/query"
 	"github.com/postern-mail/postern/internal/requestid"
 )
+
+// inProgressRetry is when to ask for the answer of a call that is under way.
+const inProgressRetry = 2 * time.Second
 
 // classify turns any error into what a client sees. It is the one place where
 // the typed errors of the packages below become statuses; what none of the
@@ -145,6 +149,9 @@ func classifyAccounts(err error) *failure {
 	case errors.Is(err, account.ErrEtagMismatch):
 		return refuse(codes.Aborted, reasonEtagMismatch,
 			"Somebody else has changed the account meanwhile: get it again, and repeat the change with its new etag.").because(err)
+	case errors.Is(err, requestid.ErrInProgress):
+		return refuse(codes.Aborted, reasonRequestInProgress,
+			"A call with this request id is under way: ask again with it for its answer.").retryAfter(inProgressRetry).because(err)
 	case errors.Is(err, account.ErrRequestIDReused), errors.Is(err, requestid.ErrReused):
 		return refuseField("request_id", reasonRequestIDReused,
 			"This request id was used for another request, or for something that is gone: use a fresh one for each new request.")

@@ -15,6 +15,10 @@ import (
 // of reach and has not said for how long.
 const unavailableRetry = 10 * time.Second
 
+// rateLimitedRetry is what a client is told to wait that found all connections
+// in use.
+const rateLimitedRetry = 5 * time.Second
+
 // classifyIMAP turns the errors of the IMAP client into failures; nil when err
 // is none of them. The text of the server is passed on: it is the explanation
 // that a person needs, and it was meant for the user of the mailbox.
@@ -31,7 +35,18 @@ func classifyIMAP(err error) *failure {
 		refusal    *imapconn.Error
 	)
 	var charset *imapconn.BadCharsetError
+	var remain *imapconn.RemainError
+	var busy *imapconn.BusyError
 	switch {
+	case errors.As(err, &remain):
+		if f := classifyIMAP(remain.Err); f != nil {
+			f.message = "The message was copied, and could not be removed from where it was. " + f.message
+			return f
+		}
+	case errors.As(err, &busy):
+		return refuse(codes.ResourceExhausted, reasonRateLimited,
+			"All connections that Postern may have to this account's mail server are in use since %s: make fewer requests at once.", busy.Waited).
+			retryAfter(rateLimitedRetry).because(err)
 	case errors.As(err, &charset):
 		return refuseField("filter", reasonFilterUnsupported,
 			"This account's mail server searches for US-ASCII text only: leave the other characters out of the filter.").because(err)
@@ -104,6 +119,12 @@ func classifyRefusal(err error, code imap.ResponseCode, text string) *failure {
 	case imap.ResponseCodeOverQuota:
 		return refuse(codes.ResourceExhausted, reasonMailboxOverQuota,
 			"The mailbox is full: %s", said(text)).because(err)
+	case imap.ResponseCodeTooBig, imap.ResponseCodeLimit:
+		var e *imapconn.Error
+		if errors.As(err, &e) && e.Command == "APPEND" {
+			return refuse(codes.InvalidArgument, reasonMessageTooLarge,
+				"The message is larger than the mail server takes: %s", said(text)).because(err)
+		}
 	case imap.ResponseCodeNoPerm, imap.ResponseCodeContactAdmin:
 		return refuse(codes.PermissionDenied, reasonIMAPNoPerm,
 			"The mail server does not allow this: %s", said(text)).because(err)

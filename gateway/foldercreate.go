@@ -47,14 +47,7 @@ func (s *folderService) CreateFolder(ctx context.Context, req *posternv1.CreateF
 
 // begin begins an attempt at a request that makes something.
 func begin(ctx context.Context, requests *requestid.Store, accountID, method, id string, req proto.Message, plan string) (*requestid.Attempt, error) {
-	same := proto.Clone(req)
-	m := same.ProtoReflect()
-	m.Clear(m.Descriptor().Fields().ByName("request_id"))
-	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(same)
-	if err != nil {
-		return nil, fmt.Errorf("encode the request: %w", err)
-	}
-	return requests.Begin(ctx, accountID+"/"+method, id, content, plan)
+	return requests.Begin(ctx, accountID+"/"+method, id, contentOf(req), plan)
 }
 
 // created is the folder that an earlier attempt has made, as it is now.

@@ -25,6 +25,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/moves"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/submit"
@@ -37,6 +38,10 @@ const DefaultGrace = 10 * time.Second
 // DefaultGiveUpSending is for how long mail is tried. RFC 5321 section 4.5.4.1 has
 // four or five days for servers; who sends by an API wants to know sooner.
 const DefaultGiveUpSending = 48 * time.Hour
+
+// DefaultConnectionWait is how long a request waits for one of its account's
+// connections to be free before it is told that there are too many.
+const DefaultConnectionWait = 30 * time.Second
 
 // Config is what a gateway is made of.
 type Config struct {
@@ -53,6 +58,10 @@ type Config struct {
 	Events    *eventlog.Log
 	// Requests remembers request ids.
 	Requests *requestid.Store
+	// Moves tells the account's owner which message became which when it is
+	// moved, and Successors those who have an old name.
+	Moves      *moves.Ledger
+	Successors *moves.Successors
 	// Watch, where it is given, is who watches the mailboxes on this node.
 	Watch Watch
 	// Submissions keeps the mail that is to be sent. GiveUpSending is for how long it
@@ -61,6 +70,12 @@ type Config struct {
 	GiveUpSending time.Duration
 	// Box seals page tokens. Nodes that share it take each other's tokens.
 	Box *secret.Box
+	// SpoolDir is where messages that are imported lie until the mail server
+	// has them; empty means the system's directory for temporary files.
+	SpoolDir string
+	// ConnectionWait bounds how long a request waits for a connection to a mail
+	// server to be free; 0 means [DefaultConnectionWait].
+	ConnectionWait time.Duration
 	// Ready, where it is given, is asked by GET /readyz whether what the
 	// gateway stands on is there.
 	Ready func(ctx context.Context) error
@@ -116,9 +131,15 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.HTTP == nil || cfg.GRPC == nil || cfg.Auth == nil {
 		return nil, errors.New("gateway needs two listeners and an authenticator")
 	}
+	if cfg.ConnectionWait == 0 {
+		cfg.ConnectionWait = DefaultConnectionWait
+	}
 	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil ||
 		cfg.Requests == nil || cfg.Submissions == nil || cfg.Box == nil {
 		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, request ids, submissions and a box")
+	}
+	if cfg.Moves == nil || cfg.Successors == nil {
+		return nil, errors.New("gateway needs the ledger of moves and the successors")
 	}
 	validator, err := protovalidate.New()
 	if err != nil {

@@ -32,6 +32,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/moves"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
@@ -149,6 +150,15 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 		return nil, nil, err
 	}
 	undo = append(undo, h.events.Close)
+	ledger, err := moves.Open(ctx, js, 1, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	undo = append(undo, ledger.Close)
+	successors, err := moves.OpenSuccessors(ctx, js, 1)
+	if err != nil {
+		return nil, nil, err
+	}
 	requests, err := requestid.Open(ctx, js, 1, box)
 	if err != nil {
 		return nil, nil, err
@@ -161,7 +171,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	undo = append(undo, runOutbox(ctx, submissions, h.accounts, connector, folders))
 	cfg := gateway.Config{
 		Accounts: h.accounts, Connector: connector, Folders: folders, Events: h.events,
-		Requests: requests, Submissions: submissions, Box: box,
+		Requests: requests, Moves: ledger, Successors: successors, Submissions: submissions, Box: box,
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	cfg.TLS = o.tls
@@ -400,4 +410,14 @@ func (h *house) until(t testing.TB, path string, wanted func(answer) bool) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// errorInfo is the metadata of an error.
+func errorInfo(s *status.Status) map[string]string {
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return info.GetMetadata()
+		}
+	}
+	return nil
 }

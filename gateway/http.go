@@ -75,18 +75,37 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f.crashed(answer, r, crash)
 		}
 	}()
-	control := http.NewResponseController(w)
-	// Writers that know no deadlines are tests'; the server's do.
-	_ = control.SetWriteDeadline(begin.Add(unaryWriteTimeout))
-	if r.ContentLength > maxRequestBytes {
-		writeError(answer, r, tooLargeBody())
+	if failed := bound(answer, r, shared, http.NewResponseController(w), begin); failed != nil {
+		writeError(answer, r, failed)
 		return
+	}
+	f.next.ServeHTTP(answer, r)
+}
+
+// bound sets the limits of a request. Writers that know no deadlines are
+// tests'; the server's do.
+func bound(w http.ResponseWriter, r *http.Request, shared *exchange, control *http.ResponseController, begin time.Time) *failure {
+	most := int64(maxRequestBytes)
+	body := &boundedBody{control: control, shared: shared}
+	if isImport(r) {
+		// As long as it makes progress; what is to be written comes after it.
+		most, body.large = maxImport+1, true
+		_ = control.SetWriteDeadline(time.Time{})
+	} else {
+		_ = control.SetWriteDeadline(begin.Add(unaryWriteTimeout))
+	}
+	switch {
+	case r.ContentLength > most && body.large:
+		return tooLargeMessage(maxImport, r.ContentLength)
+	case r.ContentLength > most:
+		return tooLargeBody()
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = control.SetReadDeadline(begin.Add(bodyTimeout))
-		r.Body = &boundedBody{body: http.MaxBytesReader(answer, r.Body, maxRequestBytes), control: control, shared: shared}
+		body.body = http.MaxBytesReader(w, r.Body, most)
+		r.Body = body
 	}
-	f.next.ServeHTTP(answer, r)
+	return nil
 }
 
 // crashed ends a request that panicked. An answer that is under way is cut
@@ -122,15 +141,24 @@ type boundedBody struct {
 	body    io.ReadCloser
 	control *http.ResponseController
 	shared  *exchange
+	// large says that it is a stream, which may take as long as it makes
+	// progress.
+	large bool
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.large {
+		_ = b.control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
 	n, err := b.body.Read(p)
 	if err != nil {
 		if _, over := err.(*http.MaxBytesError); over { //nolint:errorlint // MaxBytesReader returns it bare
 			b.shared.tooLarge.Store(true)
 		}
 		_ = b.control.SetReadDeadline(time.Time{})
+		if b.large {
+			_ = b.control.SetWriteDeadline(time.Now().Add(unaryWriteTimeout))
+		}
 	}
 	return n, err
 }

@@ -106,18 +106,9 @@ func (s *messageService) nextToken(l *listing, position []byte) (string, error) 
 	return s.pager.token(l.req, append(binary.AppendVarint(nil, l.find.now.Unix()), position...))
 }
 
-// folderOf is the folder that the list is of. A name under another account
-// than the parent names no folder of it.
+// folderOf is the folder that the list is of.
 func (s *messageService) folderOf(ctx context.Context, l *listing) (folder.Folder, error) {
-	accountName, id, _ := strings.Cut(l.req.GetFolder(), "/folders/")
-	if accountName != l.req.GetParent() {
-		return folder.Folder{}, refuseField("folder", reasonArgumentInvalid, "The folder belongs to another account than the parent.")
-	}
-	key, err := folder.ParseKey(id)
-	if err != nil {
-		return folder.Folder{}, err
-	}
-	return s.folders.ByKey(ctx, l.account.ID, key)
+	return s.namedFolder(ctx, l.account.ID, "folder", l.req.GetFolder())
 }
 
 // folderPosition is where the next page of a folder begins: below a UID. It

@@ -125,8 +125,11 @@ func flagsEtag(flags []imap.Flag, modSeq uint64) string {
 	}
 	set := make([]string, 0, len(flags))
 	for _, f := range flags {
-		// RFC 9051 section 2.3.2: flags are case-insensitive.
-		set = append(set, strings.ToLower(string(f)))
+		// \Recent is the session's, not the message's.
+		if !sameFlag(f, `\Recent`) {
+			// RFC 9051 section 2.3.2: flags are case-insensitive.
+			set = append(set, strings.ToLower(string(f)))
+		}
 	}
 	slices.Sort(set)
 	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(set), " ")))
@@ -139,7 +142,7 @@ func flagsEtag(flags []imap.Flag, modSeq uint64) string {
 func visibleFlags(flags []imap.Flag) []string {
 	visible := make([]string, 0, len(flags))
 	for _, f := range flags {
-		if !strings.EqualFold(string(f), `\Recent`) {
+		if !sameFlag(f, `\Recent`) {
 			visible = append(visible, string(f))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -13,6 +14,8 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/moves"
+	"github.com/postern-mail/postern/internal/requestid"
 )
 
 // mailboxes lends the connections of an account, with a mailbox selected.
@@ -30,11 +33,17 @@ type folderKeys interface {
 // messageService implements MessageService.
 type messageService struct {
 	posternv1.UnimplementedMessageServiceServer
-	accounts  accountReader
-	mailboxes mailboxes
-	folders   folderKeys
-	lister    folderLister
-	pager     pager
+	accounts   accountReader
+	mailboxes  mailboxes
+	folders    folderKeys
+	lister     folderLister
+	pager      pager
+	requests   *requestid.Store
+	moves      *moves.Ledger
+	successors *moves.Successors
+	spools     *spools
+	watch      Watch
+	log        *slog.Logger
 }
 
 // readOnly is how mailboxes are opened for reading: it cannot change a flag,
@@ -43,6 +52,15 @@ var readOnlyMailbox = &imapconn.DoOptions{ReadOnly: true}
 
 // readSlowly is for downloads, whose pace is the client's.
 var readSlowly = &imapconn.DoOptions{ReadOnly: true, Slow: true}
+
+// wrote has whoever watches the account look at once at what a call has
+// changed. What has changed is announced from there and not from here, and so
+// once, whoever notices it first.
+func (s *messageService) wrote(accountID string) {
+	if s.watch != nil {
+		s.watch.Look(accountID)
+	}
+}
 
 var messageFields = (&posternv1.Message{}).ProtoReflect().Descriptor()
 
@@ -67,23 +85,32 @@ func (s *messageService) locate(ctx context.Context, name string) (placed, error
 		return placed{}, err
 	}
 	f, err := s.folders.ByKey(ctx, a.ID, id.Folder)
+	return placed{account: a, folder: f, id: id}, s.orMoved(ctx, a.ID, id, folderGone(err))
+}
+
+// folderGone: a message whose folder is gone is gone.
+func folderGone(err error) error {
 	if errors.Is(err, folder.ErrNotFound) {
-		return placed{}, refuse(codes.NotFound, reasonMessageGone,
-			"The message is gone, and so is the folder that it was in.").because(err)
+		return refuse(codes.NotFound, reasonMessageGone, "The message is gone, and so is the folder that it was in.").because(err)
 	}
-	return placed{account: a, folder: f, id: id}, err
+	return err
 }
 
 // open runs fn on a connection that has the message's folder selected, once
 // the name is known to be still good there.
 func (s *messageService) open(ctx context.Context, p placed, opts *imapconn.DoOptions, fn func(*imapconn.Conn) error) error {
-	return s.mailboxes.Do(ctx, p.account.ID, p.folder.Name, opts, func(c *imapconn.Conn) error {
+	err := s.mailboxes.Do(ctx, p.account.ID, p.folder.Name, opts, func(c *imapconn.Conn) error {
 		if c.SelectData().UIDValidity != p.id.UIDValidity {
-			return refuse(codes.NotFound, reasonUIDValidityChanged,
-				"The mail server has renumbered the folder, so all of its messages have new names: list the folder to find them.")
+			return uidValidityChanged()
 		}
 		return fn(c)
 	})
+	return s.orMoved(ctx, p.account.ID, p.id, err)
+}
+
+func uidValidityChanged() *failure {
+	return refuse(codes.NotFound, reasonUIDValidityChanged,
+		"The mail server has renumbered the folder, so all of its messages have new names: list the folder to find them.")
 }
 
 // fetchOne fetches one message of the selected mailbox. It fails with
@@ -108,8 +135,7 @@ func fetchOne(ctx context.Context, c *imapconn.Conn, uid imap.UID, opts *imapcon
 			return found, err
 		}
 	}
-	return nil, refuse(codes.NotFound, reasonMessageGone,
-		"The message is gone: it was deleted or moved to another folder.")
+	return nil, messageGone()
 }
 
 // GetMessage implements MessageService.

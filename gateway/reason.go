@@ -17,6 +17,7 @@ const (
 	reasonRouteNotFound      reason = "ROUTE_NOT_FOUND"
 	reasonMethodNotAllowed   reason = "METHOD_NOT_ALLOWED"
 	reasonRequestIDReused    reason = "REQUEST_ID_REUSED"
+	reasonRequestInProgress  reason = "REQUEST_IN_PROGRESS"
 	reasonEtagMismatch       reason = "ETAG_MISMATCH"
 	reasonFilterInvalid      reason = "FILTER_INVALID"
 	reasonFilterUnsupported  reason = "FILTER_UNSUPPORTED"
@@ -26,6 +27,7 @@ const (
 	reasonCursorExpired      reason = "CURSOR_EXPIRED"
 	reasonSlowConsumer       reason = "SLOW_CONSUMER"
 	reasonMessageTooLarge    reason = "MESSAGE_TOO_LARGE"
+	reasonMessageInvalid     reason = "MESSAGE_INVALID"
 	reasonCanceled           reason = "CANCELED"
 	reasonDeadlineExceeded   reason = "DEADLINE_EXCEEDED"
 )
@@ -38,7 +40,9 @@ const (
 	reasonFolderExists       reason = "FOLDER_EXISTS"
 	reasonFolderNotEmpty     reason = "FOLDER_NOT_EMPTY"
 	reasonFolderIsInbox      reason = "FOLDER_IS_INBOX"
+	reasonFolderRoleMissing  reason = "FOLDER_ROLE_MISSING"
 	reasonMessageGone        reason = "MESSAGE_GONE"
+	reasonMessageMoved       reason = "MESSAGE_MOVED"
 	reasonUIDValidityChanged reason = "UIDVALIDITY_CHANGED"
 	reasonAttachmentNotFound reason = "ATTACHMENT_NOT_FOUND"
 	reasonThreadNotFound     reason = "THREAD_NOT_FOUND"
@@ -70,4 +74,5 @@ const (
 	reasonInternal         reason = "INTERNAL"
 	reasonStoreUnavailable reason = "STORE_UNAVAILABLE"
 	reasonUnavailable      reason = "UNAVAILABLE"
+	reasonRateLimited      reason = "RATE_LIMITED"
 )

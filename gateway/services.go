@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"context"
 	"time"
 
 	"google.golang.org/grpc"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/imapconn"
 )
 
 // Connector lends the IMAP connections of accounts, and tries their settings.
@@ -32,14 +34,17 @@ type Watch interface {
 func (g *Gateway) build() {
 	cfg := g.cfg
 	pages := func(kind string) pager { return pager{box: cfg.Box, kind: kind} }
-	lister := folderLister{mailboxes: cfg.Connector, folders: cfg.Folders}
+	mail := patient{mailboxes: cfg.Connector, wait: cfg.ConnectionWait}
+	lister := folderLister{mailboxes: mail, folders: cfg.Folders}
 	g.accounts = &accountService{registry: cfg.Accounts, verifier: cfg.Connector, pager: pages("accounts")}
 	g.folders = &folderService{
 		accounts: cfg.Accounts, lister: lister, pager: pages("folders"), requests: cfg.Requests, watch: cfg.Watch,
 		changes: folderChanges{lister: lister, registry: cfg.Folders, reselect: cfg.Connector.Reselect, watch: cfg.Watch},
 	}
 	g.messages = &messageService{
-		accounts: cfg.Accounts, mailboxes: cfg.Connector, folders: cfg.Folders, lister: lister, pager: pages("messages"),
+		accounts: cfg.Accounts, mailboxes: mail, folders: cfg.Folders, lister: lister, pager: pages("messages"),
+		requests: cfg.Requests, moves: cfg.Moves, successors: cfg.Successors,
+		spools: newSpools(cfg.SpoolDir, cfg.ConnectionWait), watch: cfg.Watch, log: cfg.Log,
 	}
 	g.threads = &threadService{messages: g.messages, pager: pages("threads")}
 	g.submissions = &submissionService{
@@ -47,6 +52,22 @@ func (g *Gateway) build() {
 		store: cfg.Submissions, requests: cfg.Requests, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
 	}
 	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, draining: g.draining}
+}
+
+// patient bounds how long a request waits for a connection to be free.
+type patient struct {
+	mailboxes
+	wait time.Duration
+}
+
+// Do implements mailboxes.
+func (p patient) Do(ctx context.Context, accountID, mailbox string, opts *imapconn.DoOptions, fn func(*imapconn.Conn) error) error {
+	bounded := imapconn.DoOptions{}
+	if opts != nil {
+		bounded = *opts
+	}
+	bounded.Wait = p.wait
+	return p.mailboxes.Do(ctx, accountID, mailbox, &bounded, fn)
 }
 
 // register adds the services to a server.

@@ -97,7 +97,7 @@ func openNode(ctx context.Context, cfg *config, log *slog.Logger) (_ *node, err 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n.tokenSource, err)
 	}
-	gatewayConfig := gateway.Config{HTTP: n.http, GRPC: n.grpc, TLS: apiTLS, Auth: auth, Log: log}
+	gatewayConfig := gateway.Config{HTTP: n.http, GRPC: n.grpc, TLS: apiTLS, Auth: auth, SpoolDir: cfg.DataDir, Log: log}
 	if err := n.openStores(ctx, cfg, conn, check, gatewayConfig); err != nil {
 		return nil, err
 	}
@@ -176,11 +176,15 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 		return err
 	}
 	n.onClose(moved.Close)
+	api.Moves = moved
 	events, err := eventlog.Open(ctx, js, eventlog.Config{MaxAge: cfg.EventsMaxAge, Replicas: cfg.EventsReplicas, Logger: n.log})
 	if err != nil {
 		return err
 	}
 	n.onClose(events.Close)
+	if api.Successors, err = moves.OpenSuccessors(ctx, js, cfg.EventsReplicas); err != nil {
+		return err
+	}
 	// Both the hosts of mail servers and the URLs of token endpoints come from
 	// whoever may register an account.
 	guard := &netguard.Guard{Allow: cfg.allowed}
@@ -232,7 +236,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	}
 	n.supervisor = idle.New(idle.Config{
 		Accounts: accounts, Connector: connector, Log: events, Folders: folders,
-		Checkpoints: folder.NewCheckpoints(bucket), Moves: moved, Node: host,
+		Checkpoints: folder.NewCheckpoints(bucket), Moves: moved, Successors: api.Successors, Node: host,
 		PollInterval: cfg.PollInterval, LinkTimeout: cfg.LinkTimeout, Logger: n.log,
 	})
 	api.Watch = n.supervisor

@@ -22,6 +22,7 @@ import (
 	"github.com/jhump/protoreflect/v2/protoprint"
 	annotationspb "google.golang.org/genproto/googleapis/api/annotations"
 	httpbodypb "google.golang.org/genproto/googleapis/api/httpbody"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -33,6 +34,7 @@ var roots = []protoreflect.FileDescriptor{
 	annotationspb.File_google_api_field_behavior_proto,
 	annotationspb.File_google_api_resource_proto,
 	httpbodypb.File_google_api_httpbody_proto,
+	statuspb.File_google_rpc_status_proto,
 	openapiv3pb.File_protoc_gen_openapiv3_options_annotations_proto,
 	validatepb.File_buf_validate_validate_proto,
 }

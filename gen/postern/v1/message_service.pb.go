@@ -10,9 +10,12 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	httpbody "google.golang.org/genproto/googleapis/api/httpbody"
+	status "google.golang.org/genproto/googleapis/rpc/status"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -447,12 +450,1236 @@ func (x *DownloadAttachmentRequest) GetName() string {
 	return ""
 }
 
+// Asks for several messages.
+type BatchGetMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's name.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The names of the messages, all of this account.
+	Names []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	// How much of each message to answer with. Default: METADATA. FULL is for
+	// GetMessage.
+	View Message_View `protobuf:"varint,3,opt,name=view,proto3,enum=postern.v1.Message_View" json:"view,omitempty"`
+	// The fields to answer with, among those of the view. Default: all of them.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,4,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetMessagesRequest) Reset() {
+	*x = BatchGetMessagesRequest{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetMessagesRequest) ProtoMessage() {}
+
+func (x *BatchGetMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetMessagesRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BatchGetMessagesRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *BatchGetMessagesRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *BatchGetMessagesRequest) GetView() Message_View {
+	if x != nil {
+		return x.View
+	}
+	return Message_VIEW_UNSPECIFIED
+}
+
+func (x *BatchGetMessagesRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
+}
+
+// Several messages.
+type BatchGetMessagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of each name, in the order of the request.
+	Results       []*MessageResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetMessagesResponse) Reset() {
+	*x = BatchGetMessagesResponse{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetMessagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetMessagesResponse) ProtoMessage() {}
+
+func (x *BatchGetMessagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetMessagesResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetMessagesResponse) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *BatchGetMessagesResponse) GetResults() []*MessageResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// What became of one name: a message or an error.
+type MessageResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name that was asked for.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The message. Absent where there is an error.
+	Message *Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// The error, in the form that all errors have.
+	Error         *status.Status `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageResult) Reset() {
+	*x = MessageResult{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageResult) ProtoMessage() {}
+
+func (x *MessageResult) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageResult.ProtoReflect.Descriptor instead.
+func (*MessageResult) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *MessageResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MessageResult) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *MessageResult) GetError() *status.Status {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// Asks where a mail is.
+type LookupMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's name.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The `email_id` of the mail.
+	EmailId string `protobuf:"bytes,2,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
+	// Its Message-ID header, with or without angle brackets.
+	MessageId string `protobuf:"bytes,3,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// How much of each message to answer with. Default: METADATA.
+	View Message_View `protobuf:"varint,4,opt,name=view,proto3,enum=postern.v1.Message_View" json:"view,omitempty"`
+	// The fields to answer with, among those of the view. Default: all of them.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,5,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookupMessagesRequest) Reset() {
+	*x = LookupMessagesRequest{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookupMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookupMessagesRequest) ProtoMessage() {}
+
+func (x *LookupMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookupMessagesRequest.ProtoReflect.Descriptor instead.
+func (*LookupMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *LookupMessagesRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *LookupMessagesRequest) GetEmailId() string {
+	if x != nil {
+		return x.EmailId
+	}
+	return ""
+}
+
+func (x *LookupMessagesRequest) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *LookupMessagesRequest) GetView() Message_View {
+	if x != nil {
+		return x.View
+	}
+	return Message_VIEW_UNSPECIFIED
+}
+
+func (x *LookupMessagesRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
+}
+
+// Where a mail is.
+type LookupMessagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its placements, in the order of the folders' paths, INBOX first. At most 500.
+	Messages []*Message `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	// There may be more: not all messages could be looked at, or there are more
+	// than 500.
+	Incomplete    bool `protobuf:"varint,2,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookupMessagesResponse) Reset() {
+	*x = LookupMessagesResponse{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookupMessagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookupMessagesResponse) ProtoMessage() {}
+
+func (x *LookupMessagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookupMessagesResponse.ProtoReflect.Descriptor instead.
+func (*LookupMessagesResponse) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LookupMessagesResponse) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *LookupMessagesResponse) GetIncomplete() bool {
+	if x != nil {
+		return x.Incomplete
+	}
+	return false
+}
+
+// Asks for a change of a message.
+type UpdateMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The message, with its name and the fields to change. An `etag` in it must
+	// be the message's present one.
+	Message *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// The fields to change; `flags` is the one that can be. Without it those that
+	// are set in the message.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateMessageRequest) Reset() {
+	*x = UpdateMessageRequest{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateMessageRequest) ProtoMessage() {}
+
+func (x *UpdateMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateMessageRequest.ProtoReflect.Descriptor instead.
+func (*UpdateMessageRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpdateMessageRequest) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *UpdateMessageRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// Asks for a change of many messages.
+type BatchModifyMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's name.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The names of the messages, at most 1,000, all of this account.
+	Names []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	// In place of names: the folder whose messages are meant.
+	Folder string `protobuf:"bytes,3,opt,name=folder,proto3" json:"folder,omitempty"`
+	// In place of names: which messages of the folder, as for ListMessages. There
+	// is no bound on their number. It must not be empty, so that a forgotten
+	// filter does not mean everything; `is:read OR is:unread` does.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Flags and keywords to add.
+	AddFlags []string `protobuf:"bytes,5,rep,name=add_flags,json=addFlags,proto3" json:"add_flags,omitempty"`
+	// Flags and keywords to remove.
+	RemoveFlags []string `protobuf:"bytes,6,rep,name=remove_flags,json=removeFlags,proto3" json:"remove_flags,omitempty"`
+	// Labels to add, on Gmail.
+	AddLabels []string `protobuf:"bytes,7,rep,name=add_labels,json=addLabels,proto3" json:"add_labels,omitempty"`
+	// Labels to remove, on Gmail.
+	RemoveLabels []string `protobuf:"bytes,8,rep,name=remove_labels,json=removeLabels,proto3" json:"remove_labels,omitempty"`
+	// The folder to move the messages to.
+	MoveTo string `protobuf:"bytes,9,opt,name=move_to,json=moveTo,proto3" json:"move_to,omitempty"`
+	// Move the messages to the folder whose role is TRASH.
+	Trash bool `protobuf:"varint,10,opt,name=trash,proto3" json:"trash,omitempty"`
+	// Delete the messages for good.
+	Delete bool `protobuf:"varint,11,opt,name=delete,proto3" json:"delete,omitempty"`
+	// Makes the call safe to repeat: the same id with the same content gives the
+	// first answer again for 24 hours. In REST the `Idempotency-Key` header does
+	// the same.
+	RequestId     string `protobuf:"bytes,12,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchModifyMessagesRequest) Reset() {
+	*x = BatchModifyMessagesRequest{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchModifyMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchModifyMessagesRequest) ProtoMessage() {}
+
+func (x *BatchModifyMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchModifyMessagesRequest.ProtoReflect.Descriptor instead.
+func (*BatchModifyMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *BatchModifyMessagesRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *BatchModifyMessagesRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *BatchModifyMessagesRequest) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+func (x *BatchModifyMessagesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *BatchModifyMessagesRequest) GetAddFlags() []string {
+	if x != nil {
+		return x.AddFlags
+	}
+	return nil
+}
+
+func (x *BatchModifyMessagesRequest) GetRemoveFlags() []string {
+	if x != nil {
+		return x.RemoveFlags
+	}
+	return nil
+}
+
+func (x *BatchModifyMessagesRequest) GetAddLabels() []string {
+	if x != nil {
+		return x.AddLabels
+	}
+	return nil
+}
+
+func (x *BatchModifyMessagesRequest) GetRemoveLabels() []string {
+	if x != nil {
+		return x.RemoveLabels
+	}
+	return nil
+}
+
+func (x *BatchModifyMessagesRequest) GetMoveTo() string {
+	if x != nil {
+		return x.MoveTo
+	}
+	return ""
+}
+
+func (x *BatchModifyMessagesRequest) GetTrash() bool {
+	if x != nil {
+		return x.Trash
+	}
+	return false
+}
+
+func (x *BatchModifyMessagesRequest) GetDelete() bool {
+	if x != nil {
+		return x.Delete
+	}
+	return false
+}
+
+func (x *BatchModifyMessagesRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// What became of many messages.
+type BatchModifyMessagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many messages were named, or found by the filter.
+	Matched int64 `protobuf:"varint,1,opt,name=matched,proto3" json:"matched,omitempty"`
+	// How many of them are as was asked for.
+	Modified int64 `protobuf:"varint,2,opt,name=modified,proto3" json:"modified,omitempty"`
+	// How many could not be changed.
+	FailedCount int64 `protobuf:"varint,3,opt,name=failed_count,json=failedCount,proto3" json:"failed_count,omitempty"`
+	// The first 1,000 of those.
+	Failed []*BatchModifyMessagesResponse_Failure `protobuf:"bytes,4,rep,name=failed,proto3" json:"failed,omitempty"`
+	// The new names of messages that were named and moved, as far as the server
+	// tells.
+	Renamed       []*BatchModifyMessagesResponse_Renamed `protobuf:"bytes,5,rep,name=renamed,proto3" json:"renamed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchModifyMessagesResponse) Reset() {
+	*x = BatchModifyMessagesResponse{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchModifyMessagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchModifyMessagesResponse) ProtoMessage() {}
+
+func (x *BatchModifyMessagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchModifyMessagesResponse.ProtoReflect.Descriptor instead.
+func (*BatchModifyMessagesResponse) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *BatchModifyMessagesResponse) GetMatched() int64 {
+	if x != nil {
+		return x.Matched
+	}
+	return 0
+}
+
+func (x *BatchModifyMessagesResponse) GetModified() int64 {
+	if x != nil {
+		return x.Modified
+	}
+	return 0
+}
+
+func (x *BatchModifyMessagesResponse) GetFailedCount() int64 {
+	if x != nil {
+		return x.FailedCount
+	}
+	return 0
+}
+
+func (x *BatchModifyMessagesResponse) GetFailed() []*BatchModifyMessagesResponse_Failure {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+func (x *BatchModifyMessagesResponse) GetRenamed() []*BatchModifyMessagesResponse_Renamed {
+	if x != nil {
+		return x.Renamed
+	}
+	return nil
+}
+
+// Asks for a change of many messages, and for its progress.
+type BatchModifyMessagesWithProgressRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The change.
+	Batch         *BatchModifyMessagesRequest `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchModifyMessagesWithProgressRequest) Reset() {
+	*x = BatchModifyMessagesWithProgressRequest{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchModifyMessagesWithProgressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchModifyMessagesWithProgressRequest) ProtoMessage() {}
+
+func (x *BatchModifyMessagesWithProgressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchModifyMessagesWithProgressRequest.ProtoReflect.Descriptor instead.
+func (*BatchModifyMessagesWithProgressRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *BatchModifyMessagesWithProgressRequest) GetBatch() *BatchModifyMessagesRequest {
+	if x != nil {
+		return x.Batch
+	}
+	return nil
+}
+
+// How far a change of many messages is.
+type BatchModifyMessagesProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many messages were named, or found by the filter.
+	Matched int64 `protobuf:"varint,1,opt,name=matched,proto3" json:"matched,omitempty"`
+	// How many of them are as was asked for by now.
+	Modified int64 `protobuf:"varint,2,opt,name=modified,proto3" json:"modified,omitempty"`
+	// How many could not be changed.
+	FailedCount int64 `protobuf:"varint,3,opt,name=failed_count,json=failedCount,proto3" json:"failed_count,omitempty"`
+	// The result, in the last answer.
+	Result        *BatchModifyMessagesResponse `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchModifyMessagesProgress) Reset() {
+	*x = BatchModifyMessagesProgress{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchModifyMessagesProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchModifyMessagesProgress) ProtoMessage() {}
+
+func (x *BatchModifyMessagesProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchModifyMessagesProgress.ProtoReflect.Descriptor instead.
+func (*BatchModifyMessagesProgress) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *BatchModifyMessagesProgress) GetMatched() int64 {
+	if x != nil {
+		return x.Matched
+	}
+	return 0
+}
+
+func (x *BatchModifyMessagesProgress) GetModified() int64 {
+	if x != nil {
+		return x.Modified
+	}
+	return 0
+}
+
+func (x *BatchModifyMessagesProgress) GetFailedCount() int64 {
+	if x != nil {
+		return x.FailedCount
+	}
+	return 0
+}
+
+func (x *BatchModifyMessagesProgress) GetResult() *BatchModifyMessagesResponse {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+// Asks for a move.
+type MoveMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The message's name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The name of the folder to move it to.
+	Folder        string `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveMessageRequest) Reset() {
+	*x = MoveMessageRequest{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveMessageRequest) ProtoMessage() {}
+
+func (x *MoveMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveMessageRequest.ProtoReflect.Descriptor instead.
+func (*MoveMessageRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *MoveMessageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MoveMessageRequest) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+// Asks for a copy.
+type CopyMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The message's name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The name of the folder to copy it to, which may be its own.
+	Folder string `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`
+	// Makes the call safe to repeat: the same id with the same content gives the
+	// first answer again for 24 hours. In REST the `Idempotency-Key` header does
+	// the same.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyMessageRequest) Reset() {
+	*x = CopyMessageRequest{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyMessageRequest) ProtoMessage() {}
+
+func (x *CopyMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyMessageRequest.ProtoReflect.Descriptor instead.
+func (*CopyMessageRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CopyMessageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CopyMessageRequest) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+func (x *CopyMessageRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// Asks to put a message into the trash.
+type TrashMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The message's name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrashMessageRequest) Reset() {
+	*x = TrashMessageRequest{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrashMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrashMessageRequest) ProtoMessage() {}
+
+func (x *TrashMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrashMessageRequest.ProtoReflect.Descriptor instead.
+func (*TrashMessageRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *TrashMessageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Asks for the end of a message.
+type DeleteMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The message's name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteMessageRequest) Reset() {
+	*x = DeleteMessageRequest{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteMessageRequest) ProtoMessage() {}
+
+func (x *DeleteMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteMessageRequest.ProtoReflect.Descriptor instead.
+func (*DeleteMessageRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DeleteMessageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// A piece of an import.
+type ImportMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The target in the first request, and then the message.
+	//
+	// Types that are valid to be assigned to Piece:
+	//
+	//	*ImportMessageRequest_Target_
+	//	*ImportMessageRequest_Data
+	Piece         isImportMessageRequest_Piece `protobuf_oneof:"piece"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportMessageRequest) Reset() {
+	*x = ImportMessageRequest{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportMessageRequest) ProtoMessage() {}
+
+func (x *ImportMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportMessageRequest.ProtoReflect.Descriptor instead.
+func (*ImportMessageRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ImportMessageRequest) GetPiece() isImportMessageRequest_Piece {
+	if x != nil {
+		return x.Piece
+	}
+	return nil
+}
+
+func (x *ImportMessageRequest) GetTarget() *ImportMessageRequest_Target {
+	if x != nil {
+		if x, ok := x.Piece.(*ImportMessageRequest_Target_); ok {
+			return x.Target
+		}
+	}
+	return nil
+}
+
+func (x *ImportMessageRequest) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Piece.(*ImportMessageRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isImportMessageRequest_Piece interface {
+	isImportMessageRequest_Piece()
+}
+
+type ImportMessageRequest_Target_ struct {
+	// Where the message is to go.
+	Target *ImportMessageRequest_Target `protobuf:"bytes,1,opt,name=target,proto3,oneof"`
+}
+
+type ImportMessageRequest_Data struct {
+	// The next bytes of the message, of any number that a request can hold.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+func (*ImportMessageRequest_Target_) isImportMessageRequest_Piece() {}
+
+func (*ImportMessageRequest_Data) isImportMessageRequest_Piece() {}
+
+// A message that was left as it was, or was changed in part.
+type BatchModifyMessagesResponse_Failure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why, in the form that all errors have.
+	Error         *status.Status `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchModifyMessagesResponse_Failure) Reset() {
+	*x = BatchModifyMessagesResponse_Failure{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchModifyMessagesResponse_Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchModifyMessagesResponse_Failure) ProtoMessage() {}
+
+func (x *BatchModifyMessagesResponse_Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchModifyMessagesResponse_Failure.ProtoReflect.Descriptor instead.
+func (*BatchModifyMessagesResponse_Failure) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{12, 0}
+}
+
+func (x *BatchModifyMessagesResponse_Failure) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BatchModifyMessagesResponse_Failure) GetError() *status.Status {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// A message that has another name now.
+type BatchModifyMessagesResponse_Renamed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name that it had.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The name that it has.
+	NewName       string `protobuf:"bytes,2,opt,name=new_name,json=newName,proto3" json:"new_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchModifyMessagesResponse_Renamed) Reset() {
+	*x = BatchModifyMessagesResponse_Renamed{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchModifyMessagesResponse_Renamed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchModifyMessagesResponse_Renamed) ProtoMessage() {}
+
+func (x *BatchModifyMessagesResponse_Renamed) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchModifyMessagesResponse_Renamed.ProtoReflect.Descriptor instead.
+func (*BatchModifyMessagesResponse_Renamed) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{12, 1}
+}
+
+func (x *BatchModifyMessagesResponse_Renamed) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BatchModifyMessagesResponse_Renamed) GetNewName() string {
+	if x != nil {
+		return x.NewName
+	}
+	return ""
+}
+
+// Where the message is to go.
+type ImportMessageRequest_Target struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's name.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The name of the folder to put the message into.
+	Folder string `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`
+	// The flags and keywords that it is to have.
+	Flags []string `protobuf:"bytes,3,rep,name=flags,proto3" json:"flags,omitempty"`
+	// When it was received. Default: now.
+	InternalDate *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=internal_date,json=internalDate,proto3" json:"internal_date,omitempty"`
+	// Makes the call safe to repeat: the same id with the same content gives
+	// the first answer again for 24 hours. In REST the `Idempotency-Key` header
+	// does the same.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportMessageRequest_Target) Reset() {
+	*x = ImportMessageRequest_Target{}
+	mi := &file_postern_v1_message_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportMessageRequest_Target) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportMessageRequest_Target) ProtoMessage() {}
+
+func (x *ImportMessageRequest_Target) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_message_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportMessageRequest_Target.ProtoReflect.Descriptor instead.
+func (*ImportMessageRequest_Target) Descriptor() ([]byte, []int) {
+	return file_postern_v1_message_service_proto_rawDescGZIP(), []int{19, 0}
+}
+
+func (x *ImportMessageRequest_Target) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ImportMessageRequest_Target) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+func (x *ImportMessageRequest_Target) GetFlags() []string {
+	if x != nil {
+		return x.Flags
+	}
+	return nil
+}
+
+func (x *ImportMessageRequest_Target) GetInternalDate() *timestamppb.Timestamp {
+	if x != nil {
+		return x.InternalDate
+	}
+	return nil
+}
+
+func (x *ImportMessageRequest_Target) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 var File_postern_v1_message_service_proto protoreflect.FileDescriptor
 
 const file_postern_v1_message_service_proto_rawDesc = "" +
 	"\n" +
 	" postern/v1/message_service.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x18postern/v1/message.proto\"\x89\x04\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18postern/v1/message.proto\"\x89\x04\n" +
 	"\x13ListMessagesRequest\x12U\n" +
 	"\x06parent\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\x12\x0fpostern/Message\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x12s\n" +
 	"\x06folder\x18\x02 \x01(\tB[\xe2A\x01\x01\xfaA\x10\n" +
@@ -485,13 +1712,129 @@ const file_postern_v1_message_service_proto_rawDesc = "" +
 	"\x0fpostern/Message\xbaH?r=2;^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}$R\x04name\"\xbb\x01\n" +
 	"\x19DownloadAttachmentRequest\x12\x9d\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x88\x01\xe2A\x01\x02\xfaA\x14\n" +
-	"\x12postern/Attachment\xbaHjrh2f^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}/attachments/[0-9]{1,9}(\\.[0-9]{1,9}){0,99}$R\x04name2\xad\x04\n" +
+	"\x12postern/Attachment\xbaHjrh2f^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}/attachments/[0-9]{1,9}(\\.[0-9]{1,9}){0,99}$R\x04name\"\xea\x02\n" +
+	"\x17BatchGetMessagesRequest\x12U\n" +
+	"\x06parent\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\x12\x0fpostern/Message\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x12y\n" +
+	"\x05names\x18\x02 \x03(\tBc\xe2A\x01\x02\xfaA\x11\n" +
+	"\x0fpostern/Message\xbaHH\x92\x01E\b\x01\x10d\"?r=2;^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}$R\x05names\x12>\n" +
+	"\x04view\x18\x03 \x01(\x0e2\x18.postern.v1.Message.ViewB\x10\xe2A\x01\x01\xbaH\t\x82\x01\x06\x18\x00\x18\x01\x18\x02R\x04view\x12=\n" +
+	"\tread_mask\x18\x04 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\breadMask\"O\n" +
+	"\x18BatchGetMessagesResponse\x123\n" +
+	"\aresults\x18\x01 \x03(\v2\x19.postern.v1.MessageResultR\aresults\"|\n" +
+	"\rMessageResult\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
+	"\amessage\x18\x02 \x01(\v2\x13.postern.v1.MessageR\amessage\x12(\n" +
+	"\x05error\x18\x03 \x01(\v2\x12.google.rpc.StatusR\x05error\"\xce\x03\n" +
+	"\x15LookupMessagesRequest\x12U\n" +
+	"\x06parent\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\x12\x0fpostern/Message\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x129\n" +
+	"\bemail_id\x18\x02 \x01(\tB\x1e\xe2A\x01\x01\xbaH\x17r\x15\x18\xff\x012\x10^[A-Za-z0-9_-]*$R\aemailId\x12+\n" +
+	"\n" +
+	"message_id\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\xe6\aR\tmessageId\x12>\n" +
+	"\x04view\x18\x04 \x01(\x0e2\x18.postern.v1.Message.ViewB\x10\xe2A\x01\x01\xbaH\t\x82\x01\x06\x18\x00\x18\x01\x18\x02R\x04view\x12=\n" +
+	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\breadMask:w\xbaHt\x1ar\n" +
+	"\n" +
+	"lookup.one\x122exactly one of email_id and message_id is required\x1a0(this.email_id != '') != (this.message_id != '')\"i\n" +
+	"\x16LookupMessagesResponse\x12/\n" +
+	"\bmessages\x18\x01 \x03(\v2\x13.postern.v1.MessageR\bmessages\x12\x1e\n" +
+	"\n" +
+	"incomplete\x18\x02 \x01(\bR\n" +
+	"incomplete\"\xbd\x03\n" +
+	"\x14UpdateMessageRequest\x12\xe1\x02\n" +
+	"\amessage\x18\x01 \x01(\v2\x13.postern.v1.MessageB\xb1\x02\xe2A\x01\x02\xfaA\x11\n" +
+	"\x0fpostern/Message\xbaH\x95\x02\xba\x01\x80\x01\n" +
+	"\fmessage.name\x12\x1ename must be that of a message\x1aPthis.name.matches('^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}$')\xba\x01\x8a\x01\n" +
+	"\rmessage.flags\x12.flags must be at most 100 of at most 255 bytes\x1aIthis.flags.size() <= 100 && this.flags.all(f, f != '' && f.size() <= 255)\xc8\x01\x01R\amessage\x12A\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
+	"updateMask\"\xe5\n" +
+	"\n" +
+	"\x1aBatchModifyMessagesRequest\x12U\n" +
+	"\x06parent\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\x12\x0fpostern/Message\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x12x\n" +
+	"\x05names\x18\x02 \x03(\tBb\xe2A\x01\x01\xfaA\x11\n" +
+	"\x0fpostern/Message\xbaHG\x92\x01D\x10\xe8\a\"?r=2;^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}$R\x05names\x12s\n" +
+	"\x06folder\x18\x03 \x01(\tB[\xe2A\x01\x01\xfaA\x10\n" +
+	"\x0epostern/Folder\xbaHA\xd8\x01\x01r<2:^accounts/[A-Za-z0-9_-]{1,63}/folders/[A-Za-z0-9_-]{1,63}$R\x06folder\x12$\n" +
+	"\x06filter\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80 R\x06filter\x122\n" +
+	"\tadd_flags\x18\x05 \x03(\tB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xff\x01R\baddFlags\x128\n" +
+	"\fremove_flags\x18\x06 \x03(\tB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xff\x01R\vremoveFlags\x124\n" +
+	"\n" +
+	"add_labels\x18\a \x03(\tB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xff\x01R\taddLabels\x12:\n" +
+	"\rremove_labels\x18\b \x03(\tB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xff\x01R\fremoveLabels\x12t\n" +
+	"\amove_to\x18\t \x01(\tB[\xe2A\x01\x01\xfaA\x10\n" +
+	"\x0epostern/Folder\xbaHA\xd8\x01\x01r<2:^accounts/[A-Za-z0-9_-]{1,63}/folders/[A-Za-z0-9_-]{1,63}$R\x06moveTo\x12\x1a\n" +
+	"\x05trash\x18\n" +
+	" \x01(\bB\x04\xe2A\x01\x01R\x05trash\x12\x1c\n" +
+	"\x06delete\x18\v \x01(\bB\x04\xe2A\x01\x01R\x06delete\x125\n" +
+	"\n" +
+	"request_id\x18\f \x01(\tB\x16\xe2A\x01\x01\xbaH\x0fr\r\x18\x80\x012\b^[!-~]*$R\trequestId:\x93\x04\xbaH\x8f\x04\x1a\xaa\x01\n" +
+	"\x0ebatch.messages\x12/either names, or folder and filter are required\x1agthis.names.size() > 0 ? this.folder == '' && this.filter == '' : this.folder != '' && this.filter != ''\x1a\x93\x01\n" +
+	"\tbatch.end\x124at most one of move_to, trash and delete is possible\x1aP(this.move_to != '' ? 1 : 0) + (this.trash ? 1 : 0) + (this.delete ? 1 : 0) <= 1\x1a\xc9\x01\n" +
+	"\fbatch.change\x12\x1athere is no change to make\x1a\x9c\x01this.add_flags.size() + this.remove_flags.size() + this.add_labels.size() + this.remove_labels.size() > 0 || this.move_to != '' || this.trash || this.delete\"\x8d\x03\n" +
+	"\x1bBatchModifyMessagesResponse\x12\x18\n" +
+	"\amatched\x18\x01 \x01(\x03R\amatched\x12\x1a\n" +
+	"\bmodified\x18\x02 \x01(\x03R\bmodified\x12!\n" +
+	"\ffailed_count\x18\x03 \x01(\x03R\vfailedCount\x12G\n" +
+	"\x06failed\x18\x04 \x03(\v2/.postern.v1.BatchModifyMessagesResponse.FailureR\x06failed\x12I\n" +
+	"\arenamed\x18\x05 \x03(\v2/.postern.v1.BatchModifyMessagesResponse.RenamedR\arenamed\x1aG\n" +
+	"\aFailure\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
+	"\x05error\x18\x02 \x01(\v2\x12.google.rpc.StatusR\x05error\x1a8\n" +
+	"\aRenamed\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\bnew_name\x18\x02 \x01(\tR\anewName\"r\n" +
+	"&BatchModifyMessagesWithProgressRequest\x12H\n" +
+	"\x05batch\x18\x01 \x01(\v2&.postern.v1.BatchModifyMessagesRequestB\n" +
+	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\x05batch\"\xb7\x01\n" +
+	"\x1bBatchModifyMessagesProgress\x12\x18\n" +
+	"\amatched\x18\x01 \x01(\x03R\amatched\x12\x1a\n" +
+	"\bmodified\x18\x02 \x01(\x03R\bmodified\x12!\n" +
+	"\ffailed_count\x18\x03 \x01(\x03R\vfailedCount\x12?\n" +
+	"\x06result\x18\x04 \x01(\v2'.postern.v1.BatchModifyMessagesResponseR\x06result\"\xf6\x01\n" +
+	"\x12MoveMessageRequest\x12n\n" +
+	"\x04name\x18\x01 \x01(\tBZ\xe2A\x01\x02\xfaA\x11\n" +
+	"\x0fpostern/Message\xbaH?r=2;^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}$R\x04name\x12p\n" +
+	"\x06folder\x18\x02 \x01(\tBX\xe2A\x01\x02\xfaA\x10\n" +
+	"\x0epostern/Folder\xbaH>r<2:^accounts/[A-Za-z0-9_-]{1,63}/folders/[A-Za-z0-9_-]{1,63}$R\x06folder\"\xad\x02\n" +
+	"\x12CopyMessageRequest\x12n\n" +
+	"\x04name\x18\x01 \x01(\tBZ\xe2A\x01\x02\xfaA\x11\n" +
+	"\x0fpostern/Message\xbaH?r=2;^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}$R\x04name\x12p\n" +
+	"\x06folder\x18\x02 \x01(\tBX\xe2A\x01\x02\xfaA\x10\n" +
+	"\x0epostern/Folder\xbaH>r<2:^accounts/[A-Za-z0-9_-]{1,63}/folders/[A-Za-z0-9_-]{1,63}$R\x06folder\x125\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe2A\x01\x01\xbaH\x0fr\r\x18\x80\x012\b^[!-~]*$R\trequestId\"\x85\x01\n" +
+	"\x13TrashMessageRequest\x12n\n" +
+	"\x04name\x18\x01 \x01(\tBZ\xe2A\x01\x02\xfaA\x11\n" +
+	"\x0fpostern/Message\xbaH?r=2;^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}$R\x04name\"\x86\x01\n" +
+	"\x14DeleteMessageRequest\x12n\n" +
+	"\x04name\x18\x01 \x01(\tBZ\xe2A\x01\x02\xfaA\x11\n" +
+	"\x0fpostern/Message\xbaH?r=2;^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}$R\x04name\"\xfe\x03\n" +
+	"\x14ImportMessageRequest\x12A\n" +
+	"\x06target\x18\x01 \x01(\v2'.postern.v1.ImportMessageRequest.TargetH\x00R\x06target\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04data\x1a\xfc\x02\n" +
+	"\x06Target\x12U\n" +
+	"\x06parent\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\x12\x0fpostern/Message\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x12p\n" +
+	"\x06folder\x18\x02 \x01(\tBX\xe2A\x01\x02\xfaA\x10\n" +
+	"\x0epostern/Folder\xbaH>r<2:^accounts/[A-Za-z0-9_-]{1,63}/folders/[A-Za-z0-9_-]{1,63}$R\x06folder\x12+\n" +
+	"\x05flags\x18\x03 \x03(\tB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xff\x01R\x05flags\x12E\n" +
+	"\rinternal_date\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\finternalDate\x125\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x16\xe2A\x01\x01\xbaH\x0fr\r\x18\x80\x012\b^[!-~]*$R\trequestIdB\x0e\n" +
+	"\x05piece\x12\x05\xbaH\x02\b\x012\xfb\x0e\n" +
 	"\x0eMessageService\x12\x84\x01\n" +
 	"\fListMessages\x12\x1f.postern.v1.ListMessagesRequest\x1a .postern.v1.ListMessagesResponse\"1\xdaA\x06parent\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=accounts/*}/messages\x12q\n" +
 	"\n" +
 	"GetMessage\x12\x1d.postern.v1.GetMessageRequest\x1a\x13.postern.v1.Message\"/\xdaA\x04name\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=accounts/*/messages/*}\x12\x82\x01\n" +
 	"\x0fDownloadMessage\x12\".postern.v1.DownloadMessageRequest\x1a\x14.google.api.HttpBody\"3\xdaA\x04name\x82\xd3\xe4\x93\x02&\x12$/v1/{name=accounts/*/messages/*}:raw0\x01\x12\x9b\x01\n" +
-	"\x12DownloadAttachment\x12%.postern.v1.DownloadAttachmentRequest\x1a\x14.google.api.HttpBody\"F\xdaA\x04name\x82\xd3\xe4\x93\x029\x127/v1/{name=accounts/*/messages/*/attachments/*}:download0\x01B:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
+	"\x12DownloadAttachment\x12%.postern.v1.DownloadAttachmentRequest\x1a\x14.google.api.HttpBody\"F\xdaA\x04name\x82\xd3\xe4\x93\x029\x127/v1/{name=accounts/*/messages/*/attachments/*}:download0\x01\x12\x9f\x01\n" +
+	"\x10BatchGetMessages\x12#.postern.v1.BatchGetMessagesRequest\x1a$.postern.v1.BatchGetMessagesResponse\"@\xdaA\fparent,names\x82\xd3\xe4\x93\x02+\x12)/v1/{parent=accounts/*}/messages:batchGet\x12\x91\x01\n" +
+	"\x0eLookupMessages\x12!.postern.v1.LookupMessagesRequest\x1a\".postern.v1.LookupMessagesResponse\"8\xdaA\x06parent\x82\xd3\xe4\x93\x02)\x12'/v1/{parent=accounts/*}/messages:lookup\x12\x97\x01\n" +
+	"\rUpdateMessage\x12 .postern.v1.UpdateMessageRequest\x1a\x13.postern.v1.Message\"O\xdaA\x13message,update_mask\x82\xd3\xe4\x93\x023:\amessage2(/v1/{message.name=accounts/*/messages/*}\x12\xa8\x01\n" +
+	"\x13BatchModifyMessages\x12&.postern.v1.BatchModifyMessagesRequest\x1a'.postern.v1.BatchModifyMessagesResponse\"@\xdaA\x06parent\x82\xd3\xe4\x93\x021:\x01*\",/v1/{parent=accounts/*}/messages:batchModify\x12\x80\x01\n" +
+	"\x1fBatchModifyMessagesWithProgress\x122.postern.v1.BatchModifyMessagesWithProgressRequest\x1a'.postern.v1.BatchModifyMessagesProgress0\x01\x12\x82\x01\n" +
+	"\vMoveMessage\x12\x1e.postern.v1.MoveMessageRequest\x1a\x13.postern.v1.Message\">\xdaA\vname,folder\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=accounts/*/messages/*}:move\x12\x82\x01\n" +
+	"\vCopyMessage\x12\x1e.postern.v1.CopyMessageRequest\x1a\x13.postern.v1.Message\">\xdaA\vname,folder\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=accounts/*/messages/*}:copy\x12~\n" +
+	"\fTrashMessage\x12\x1f.postern.v1.TrashMessageRequest\x1a\x13.postern.v1.Message\"8\xdaA\x04name\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=accounts/*/messages/*}:trash\x12z\n" +
+	"\rDeleteMessage\x12 .postern.v1.DeleteMessageRequest\x1a\x16.google.protobuf.Empty\"/\xdaA\x04name\x82\xd3\xe4\x93\x02\"* /v1/{name=accounts/*/messages/*}\x12H\n" +
+	"\rImportMessage\x12 .postern.v1.ImportMessageRequest\x1a\x13.postern.v1.Message(\x01B:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
 
 var (
 	file_postern_v1_message_service_proto_rawDescOnce sync.Once
@@ -506,39 +1849,97 @@ func file_postern_v1_message_service_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_v1_message_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_postern_v1_message_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_postern_v1_message_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_postern_v1_message_service_proto_goTypes = []any{
-	(GetMessageRequest_BodyForm)(0),   // 0: postern.v1.GetMessageRequest.BodyForm
-	(*ListMessagesRequest)(nil),       // 1: postern.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),      // 2: postern.v1.ListMessagesResponse
-	(*GetMessageRequest)(nil),         // 3: postern.v1.GetMessageRequest
-	(*DownloadMessageRequest)(nil),    // 4: postern.v1.DownloadMessageRequest
-	(*DownloadAttachmentRequest)(nil), // 5: postern.v1.DownloadAttachmentRequest
-	(Message_View)(0),                 // 6: postern.v1.Message.View
-	(*fieldmaskpb.FieldMask)(nil),     // 7: google.protobuf.FieldMask
-	(*Message)(nil),                   // 8: postern.v1.Message
-	(*httpbody.HttpBody)(nil),         // 9: google.api.HttpBody
+	(GetMessageRequest_BodyForm)(0),                // 0: postern.v1.GetMessageRequest.BodyForm
+	(*ListMessagesRequest)(nil),                    // 1: postern.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),                   // 2: postern.v1.ListMessagesResponse
+	(*GetMessageRequest)(nil),                      // 3: postern.v1.GetMessageRequest
+	(*DownloadMessageRequest)(nil),                 // 4: postern.v1.DownloadMessageRequest
+	(*DownloadAttachmentRequest)(nil),              // 5: postern.v1.DownloadAttachmentRequest
+	(*BatchGetMessagesRequest)(nil),                // 6: postern.v1.BatchGetMessagesRequest
+	(*BatchGetMessagesResponse)(nil),               // 7: postern.v1.BatchGetMessagesResponse
+	(*MessageResult)(nil),                          // 8: postern.v1.MessageResult
+	(*LookupMessagesRequest)(nil),                  // 9: postern.v1.LookupMessagesRequest
+	(*LookupMessagesResponse)(nil),                 // 10: postern.v1.LookupMessagesResponse
+	(*UpdateMessageRequest)(nil),                   // 11: postern.v1.UpdateMessageRequest
+	(*BatchModifyMessagesRequest)(nil),             // 12: postern.v1.BatchModifyMessagesRequest
+	(*BatchModifyMessagesResponse)(nil),            // 13: postern.v1.BatchModifyMessagesResponse
+	(*BatchModifyMessagesWithProgressRequest)(nil), // 14: postern.v1.BatchModifyMessagesWithProgressRequest
+	(*BatchModifyMessagesProgress)(nil),            // 15: postern.v1.BatchModifyMessagesProgress
+	(*MoveMessageRequest)(nil),                     // 16: postern.v1.MoveMessageRequest
+	(*CopyMessageRequest)(nil),                     // 17: postern.v1.CopyMessageRequest
+	(*TrashMessageRequest)(nil),                    // 18: postern.v1.TrashMessageRequest
+	(*DeleteMessageRequest)(nil),                   // 19: postern.v1.DeleteMessageRequest
+	(*ImportMessageRequest)(nil),                   // 20: postern.v1.ImportMessageRequest
+	(*BatchModifyMessagesResponse_Failure)(nil),    // 21: postern.v1.BatchModifyMessagesResponse.Failure
+	(*BatchModifyMessagesResponse_Renamed)(nil),    // 22: postern.v1.BatchModifyMessagesResponse.Renamed
+	(*ImportMessageRequest_Target)(nil),            // 23: postern.v1.ImportMessageRequest.Target
+	(Message_View)(0),                              // 24: postern.v1.Message.View
+	(*fieldmaskpb.FieldMask)(nil),                  // 25: google.protobuf.FieldMask
+	(*Message)(nil),                                // 26: postern.v1.Message
+	(*status.Status)(nil),                          // 27: google.rpc.Status
+	(*timestamppb.Timestamp)(nil),                  // 28: google.protobuf.Timestamp
+	(*httpbody.HttpBody)(nil),                      // 29: google.api.HttpBody
+	(*emptypb.Empty)(nil),                          // 30: google.protobuf.Empty
 }
 var file_postern_v1_message_service_proto_depIdxs = []int32{
-	6,  // 0: postern.v1.ListMessagesRequest.view:type_name -> postern.v1.Message.View
-	7,  // 1: postern.v1.ListMessagesRequest.read_mask:type_name -> google.protobuf.FieldMask
-	8,  // 2: postern.v1.ListMessagesResponse.messages:type_name -> postern.v1.Message
-	6,  // 3: postern.v1.GetMessageRequest.view:type_name -> postern.v1.Message.View
+	24, // 0: postern.v1.ListMessagesRequest.view:type_name -> postern.v1.Message.View
+	25, // 1: postern.v1.ListMessagesRequest.read_mask:type_name -> google.protobuf.FieldMask
+	26, // 2: postern.v1.ListMessagesResponse.messages:type_name -> postern.v1.Message
+	24, // 3: postern.v1.GetMessageRequest.view:type_name -> postern.v1.Message.View
 	0,  // 4: postern.v1.GetMessageRequest.body_form:type_name -> postern.v1.GetMessageRequest.BodyForm
-	7,  // 5: postern.v1.GetMessageRequest.read_mask:type_name -> google.protobuf.FieldMask
-	1,  // 6: postern.v1.MessageService.ListMessages:input_type -> postern.v1.ListMessagesRequest
-	3,  // 7: postern.v1.MessageService.GetMessage:input_type -> postern.v1.GetMessageRequest
-	4,  // 8: postern.v1.MessageService.DownloadMessage:input_type -> postern.v1.DownloadMessageRequest
-	5,  // 9: postern.v1.MessageService.DownloadAttachment:input_type -> postern.v1.DownloadAttachmentRequest
-	2,  // 10: postern.v1.MessageService.ListMessages:output_type -> postern.v1.ListMessagesResponse
-	8,  // 11: postern.v1.MessageService.GetMessage:output_type -> postern.v1.Message
-	9,  // 12: postern.v1.MessageService.DownloadMessage:output_type -> google.api.HttpBody
-	9,  // 13: postern.v1.MessageService.DownloadAttachment:output_type -> google.api.HttpBody
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	25, // 5: postern.v1.GetMessageRequest.read_mask:type_name -> google.protobuf.FieldMask
+	24, // 6: postern.v1.BatchGetMessagesRequest.view:type_name -> postern.v1.Message.View
+	25, // 7: postern.v1.BatchGetMessagesRequest.read_mask:type_name -> google.protobuf.FieldMask
+	8,  // 8: postern.v1.BatchGetMessagesResponse.results:type_name -> postern.v1.MessageResult
+	26, // 9: postern.v1.MessageResult.message:type_name -> postern.v1.Message
+	27, // 10: postern.v1.MessageResult.error:type_name -> google.rpc.Status
+	24, // 11: postern.v1.LookupMessagesRequest.view:type_name -> postern.v1.Message.View
+	25, // 12: postern.v1.LookupMessagesRequest.read_mask:type_name -> google.protobuf.FieldMask
+	26, // 13: postern.v1.LookupMessagesResponse.messages:type_name -> postern.v1.Message
+	26, // 14: postern.v1.UpdateMessageRequest.message:type_name -> postern.v1.Message
+	25, // 15: postern.v1.UpdateMessageRequest.update_mask:type_name -> google.protobuf.FieldMask
+	21, // 16: postern.v1.BatchModifyMessagesResponse.failed:type_name -> postern.v1.BatchModifyMessagesResponse.Failure
+	22, // 17: postern.v1.BatchModifyMessagesResponse.renamed:type_name -> postern.v1.BatchModifyMessagesResponse.Renamed
+	12, // 18: postern.v1.BatchModifyMessagesWithProgressRequest.batch:type_name -> postern.v1.BatchModifyMessagesRequest
+	13, // 19: postern.v1.BatchModifyMessagesProgress.result:type_name -> postern.v1.BatchModifyMessagesResponse
+	23, // 20: postern.v1.ImportMessageRequest.target:type_name -> postern.v1.ImportMessageRequest.Target
+	27, // 21: postern.v1.BatchModifyMessagesResponse.Failure.error:type_name -> google.rpc.Status
+	28, // 22: postern.v1.ImportMessageRequest.Target.internal_date:type_name -> google.protobuf.Timestamp
+	1,  // 23: postern.v1.MessageService.ListMessages:input_type -> postern.v1.ListMessagesRequest
+	3,  // 24: postern.v1.MessageService.GetMessage:input_type -> postern.v1.GetMessageRequest
+	4,  // 25: postern.v1.MessageService.DownloadMessage:input_type -> postern.v1.DownloadMessageRequest
+	5,  // 26: postern.v1.MessageService.DownloadAttachment:input_type -> postern.v1.DownloadAttachmentRequest
+	6,  // 27: postern.v1.MessageService.BatchGetMessages:input_type -> postern.v1.BatchGetMessagesRequest
+	9,  // 28: postern.v1.MessageService.LookupMessages:input_type -> postern.v1.LookupMessagesRequest
+	11, // 29: postern.v1.MessageService.UpdateMessage:input_type -> postern.v1.UpdateMessageRequest
+	12, // 30: postern.v1.MessageService.BatchModifyMessages:input_type -> postern.v1.BatchModifyMessagesRequest
+	14, // 31: postern.v1.MessageService.BatchModifyMessagesWithProgress:input_type -> postern.v1.BatchModifyMessagesWithProgressRequest
+	16, // 32: postern.v1.MessageService.MoveMessage:input_type -> postern.v1.MoveMessageRequest
+	17, // 33: postern.v1.MessageService.CopyMessage:input_type -> postern.v1.CopyMessageRequest
+	18, // 34: postern.v1.MessageService.TrashMessage:input_type -> postern.v1.TrashMessageRequest
+	19, // 35: postern.v1.MessageService.DeleteMessage:input_type -> postern.v1.DeleteMessageRequest
+	20, // 36: postern.v1.MessageService.ImportMessage:input_type -> postern.v1.ImportMessageRequest
+	2,  // 37: postern.v1.MessageService.ListMessages:output_type -> postern.v1.ListMessagesResponse
+	26, // 38: postern.v1.MessageService.GetMessage:output_type -> postern.v1.Message
+	29, // 39: postern.v1.MessageService.DownloadMessage:output_type -> google.api.HttpBody
+	29, // 40: postern.v1.MessageService.DownloadAttachment:output_type -> google.api.HttpBody
+	7,  // 41: postern.v1.MessageService.BatchGetMessages:output_type -> postern.v1.BatchGetMessagesResponse
+	10, // 42: postern.v1.MessageService.LookupMessages:output_type -> postern.v1.LookupMessagesResponse
+	26, // 43: postern.v1.MessageService.UpdateMessage:output_type -> postern.v1.Message
+	13, // 44: postern.v1.MessageService.BatchModifyMessages:output_type -> postern.v1.BatchModifyMessagesResponse
+	15, // 45: postern.v1.MessageService.BatchModifyMessagesWithProgress:output_type -> postern.v1.BatchModifyMessagesProgress
+	26, // 46: postern.v1.MessageService.MoveMessage:output_type -> postern.v1.Message
+	26, // 47: postern.v1.MessageService.CopyMessage:output_type -> postern.v1.Message
+	26, // 48: postern.v1.MessageService.TrashMessage:output_type -> postern.v1.Message
+	30, // 49: postern.v1.MessageService.DeleteMessage:output_type -> google.protobuf.Empty
+	26, // 50: postern.v1.MessageService.ImportMessage:output_type -> postern.v1.Message
+	37, // [37:51] is the sub-list for method output_type
+	23, // [23:37] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_message_service_proto_init() }
@@ -547,13 +1948,17 @@ func file_postern_v1_message_service_proto_init() {
 		return
 	}
 	file_postern_v1_message_proto_init()
+	file_postern_v1_message_service_proto_msgTypes[19].OneofWrappers = []any{
+		(*ImportMessageRequest_Target_)(nil),
+		(*ImportMessageRequest_Data)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_message_service_proto_rawDesc), len(file_postern_v1_message_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -12,6 +12,7 @@ import (
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
+	emptypb "google.golang.org/protobuf/types/known/emptypb"
 )
 
 // This is a compile-time assertion to ensure that this generated file
@@ -20,17 +21,35 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	MessageService_ListMessages_FullMethodName       = "/postern.v1.MessageService/ListMessages"
-	MessageService_GetMessage_FullMethodName         = "/postern.v1.MessageService/GetMessage"
-	MessageService_DownloadMessage_FullMethodName    = "/postern.v1.MessageService/DownloadMessage"
-	MessageService_DownloadAttachment_FullMethodName = "/postern.v1.MessageService/DownloadAttachment"
+	MessageService_ListMessages_FullMethodName                    = "/postern.v1.MessageService/ListMessages"
+	MessageService_GetMessage_FullMethodName                      = "/postern.v1.MessageService/GetMessage"
+	MessageService_DownloadMessage_FullMethodName                 = "/postern.v1.MessageService/DownloadMessage"
+	MessageService_DownloadAttachment_FullMethodName              = "/postern.v1.MessageService/DownloadAttachment"
+	MessageService_BatchGetMessages_FullMethodName                = "/postern.v1.MessageService/BatchGetMessages"
+	MessageService_LookupMessages_FullMethodName                  = "/postern.v1.MessageService/LookupMessages"
+	MessageService_UpdateMessage_FullMethodName                   = "/postern.v1.MessageService/UpdateMessage"
+	MessageService_BatchModifyMessages_FullMethodName             = "/postern.v1.MessageService/BatchModifyMessages"
+	MessageService_BatchModifyMessagesWithProgress_FullMethodName = "/postern.v1.MessageService/BatchModifyMessagesWithProgress"
+	MessageService_MoveMessage_FullMethodName                     = "/postern.v1.MessageService/MoveMessage"
+	MessageService_CopyMessage_FullMethodName                     = "/postern.v1.MessageService/CopyMessage"
+	MessageService_TrashMessage_FullMethodName                    = "/postern.v1.MessageService/TrashMessage"
+	MessageService_DeleteMessage_FullMethodName                   = "/postern.v1.MessageService/DeleteMessage"
+	MessageService_ImportMessage_FullMethodName                   = "/postern.v1.MessageService/ImportMessage"
 )
 
 // MessageServiceClient is the client API for MessageService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Reads messages straight from the IMAP server; nothing is cached.
+// Reads and changes messages straight on the IMAP server; nothing is cached.
+//
+// What a call changes is announced as an event once the account's watcher sees
+// it on the server, as are changes by anybody else: the call itself announces
+// nothing, so nothing is announced twice.
+//
+// A name says where a message is. After a move the old one answers
+// `MESSAGE_MOVED` (NOT_FOUND) with the new one as `message` in the metadata,
+// where that is known, otherwise `MESSAGE_GONE`.
 //
 // A failure behind Postern is never a NOT_FOUND: every call can also fail with
 // `ACCOUNT_NOT_FOUND` (NOT_FOUND), `IMAP_AUTH_FAILED` or `IMAP_TLS_FAILED`
@@ -53,8 +72,8 @@ type MessageServiceClient interface {
 	ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error)
 	// Gets a message.
 	//
-	// Errors: `MESSAGE_GONE` and `UIDVALIDITY_CHANGED` (NOT_FOUND), only after a
-	// successful look.
+	// Errors: `MESSAGE_GONE`, `MESSAGE_MOVED` and `UIDVALIDITY_CHANGED`
+	// (NOT_FOUND), only after a successful look.
 	GetMessage(ctx context.Context, in *GetMessageRequest, opts ...grpc.CallOption) (*Message, error)
 	// Downloads a message as it is.
 	//
@@ -70,6 +89,104 @@ type MessageServiceClient interface {
 	//
 	// Errors: `ATTACHMENT_NOT_FOUND` (NOT_FOUND), and those of GetMessage.
 	DownloadAttachment(ctx context.Context, in *DownloadAttachmentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[httpbody.HttpBody], error)
+	// Gets up to 100 messages at once, in one round trip per folder.
+	//
+	// Each name has its own result: a message that is gone is an error in its
+	// place and no error of the call.
+	BatchGetMessages(ctx context.Context, in *BatchGetMessagesRequest, opts ...grpc.CallOption) (*BatchGetMessagesResponse, error)
+	// Finds all placements of a mail, in all folders, junk and trash too.
+	//
+	// By the server's own ids where it has them, otherwise by the Message-ID
+	// header. An `email_id` on a server without ids of its own is a fingerprint,
+	// which only a look at the messages can find: then the newest 20,000 messages
+	// are looked at, and `incomplete` says whether there were more.
+	LookupMessages(ctx context.Context, in *LookupMessagesRequest, opts ...grpc.CallOption) (*LookupMessagesResponse, error)
+	// Changes the flags and keywords of a message: `flags` is the full list.
+	//
+	// Where the message has an `etag`, the change is made only if the flags are
+	// those that it stands for. Servers with CONDSTORE compare it while they write
+	// (UNCHANGEDSINCE); on others the etag is of the flags and is compared just
+	// before writing, so that a change within the same few milliseconds goes
+	// unnoticed.
+	//
+	// Errors: `ETAG_MISMATCH` (ABORTED); `IMAP_CANNOT` (FAILED_PRECONDITION) with
+	// the `flag` in the metadata, where the folder cannot keep a keyword;
+	// `IMAP_NOPERM` (PERMISSION_DENIED) where the folder is read-only; and those
+	// of GetMessage.
+	UpdateMessage(ctx context.Context, in *UpdateMessageRequest, opts ...grpc.CallOption) (*Message, error)
+	// Changes many messages at once: those named, or those of a folder that a
+	// filter finds.
+	//
+	// Flags are changed first, then labels, then the messages are moved, put into
+	// the trash or deleted. The call succeeds when it could begin: `failed` names
+	// the messages that were left as they were, each with its reason, and the
+	// others are done. What was done is not undone. Messages that are gone by the
+	// time that they are reached fail when they were named, and are passed over
+	// when a filter found them. Where the server is lost midway, all that is left
+	// fails, and the same call again goes on with it.
+	//
+	// Errors: `FILTER_INVALID` and `FILTER_UNSUPPORTED` (INVALID_ARGUMENT),
+	// `FOLDER_NOT_FOUND` (NOT_FOUND), `FOLDER_ROLE_MISSING` (FAILED_PRECONDITION)
+	// where the account has no trash, `IMAP_CANNOT` (FAILED_PRECONDITION) for
+	// labels on servers without them, `REQUEST_ID_REUSED` (INVALID_ARGUMENT),
+	// `REQUEST_IN_PROGRESS` (ABORTED).
+	BatchModifyMessages(ctx context.Context, in *BatchModifyMessagesRequest, opts ...grpc.CallOption) (*BatchModifyMessagesResponse, error)
+	// The same as BatchModifyMessages, and tells of its progress after each batch.
+	// The last answer has the result. For gRPC only.
+	//
+	// Errors: those of BatchModifyMessages.
+	BatchModifyMessagesWithProgress(ctx context.Context, in *BatchModifyMessagesWithProgressRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BatchModifyMessagesProgress], error)
+	// Moves a message to another folder and answers it under its new name.
+	//
+	// On servers without MOVE it is copied, and removed only once the copy is
+	// made. On servers without UIDPLUS, too, no other message is expunged: see
+	// DeleteMessage. The new name is what the server tells (COPYUID), or else the
+	// message that is found in the folder by what it is; in the rare case that it
+	// cannot be found the answer's `name` is empty. To the folder that it is in, a
+	// move changes nothing.
+	//
+	// Errors: `FOLDER_NOT_FOUND` (NOT_FOUND), `MAILBOX_OVER_QUOTA`
+	// (RESOURCE_EXHAUSTED), and those of GetMessage.
+	MoveMessage(ctx context.Context, in *MoveMessageRequest, opts ...grpc.CallOption) (*Message, error)
+	// Copies a message to a folder and answers the copy, found as by MoveMessage.
+	//
+	// Errors: those of MoveMessage; `REQUEST_ID_REUSED` (INVALID_ARGUMENT),
+	// `REQUEST_IN_PROGRESS` (ABORTED).
+	CopyMessage(ctx context.Context, in *CopyMessageRequest, opts ...grpc.CallOption) (*Message, error)
+	// Moves a message to the folder whose role is TRASH and answers it under its
+	// new name. One that is there already stays as it is.
+	//
+	// Errors: `FOLDER_ROLE_MISSING` (FAILED_PRECONDITION) where the account has
+	// no such folder, and those of MoveMessage.
+	TrashMessage(ctx context.Context, in *TrashMessageRequest, opts ...grpc.CallOption) (*Message, error)
+	// Deletes a message for good, and no other: messages that others have marked
+	// as `\Deleted` stay.
+	//
+	// On servers without UIDPLUS, where an expunge takes every marked message
+	// along, the marks of the others are lifted for that moment and put back. Where
+	// the connection is lost in between they stay lifted, which loses no mail. On
+	// Gmail, where a message outside of the trash cannot be deleted, it goes there
+	// first.
+	//
+	// Errors: those of GetMessage; `IMAP_NOPERM` (PERMISSION_DENIED).
+	DeleteMessage(ctx context.Context, in *DeleteMessageRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Puts a message into a folder, as it is, and answers it.
+	//
+	// The first request has the `target`, the following ones the message's bytes.
+	// REST takes the message as the body of `POST
+	// /v1/accounts/{account}/messages:import`, with the content type
+	// `message/rfc822` and the fields of `target` as parameters. The message is
+	// received whole before the server is given any of it, so a stream that breaks
+	// leaves nothing behind. Line ends become CRLF; apart from that nothing is
+	// changed.
+	//
+	// Errors: `MESSAGE_TOO_LARGE` (INVALID_ARGUMENT, HTTP 413) with `limit` and
+	// `actual`, by the server's limit (APPENDLIMIT) or Postern's own of 150 MiB;
+	// `MESSAGE_INVALID` (INVALID_ARGUMENT) for one that is empty or has a NUL,
+	// which IMAP cannot carry; `MAILBOX_OVER_QUOTA` (RESOURCE_EXHAUSTED);
+	// `FOLDER_NOT_FOUND` (NOT_FOUND); `IMAP_CANNOT` with the `flag`;
+	// `REQUEST_ID_REUSED` (INVALID_ARGUMENT), `REQUEST_IN_PROGRESS` (ABORTED).
+	ImportMessage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportMessageRequest, Message], error)
 }
 
 type messageServiceClient struct {
@@ -138,11 +255,131 @@ func (c *messageServiceClient) DownloadAttachment(ctx context.Context, in *Downl
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MessageService_DownloadAttachmentClient = grpc.ServerStreamingClient[httpbody.HttpBody]
 
+func (c *messageServiceClient) BatchGetMessages(ctx context.Context, in *BatchGetMessagesRequest, opts ...grpc.CallOption) (*BatchGetMessagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetMessagesResponse)
+	err := c.cc.Invoke(ctx, MessageService_BatchGetMessages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messageServiceClient) LookupMessages(ctx context.Context, in *LookupMessagesRequest, opts ...grpc.CallOption) (*LookupMessagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LookupMessagesResponse)
+	err := c.cc.Invoke(ctx, MessageService_LookupMessages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messageServiceClient) UpdateMessage(ctx context.Context, in *UpdateMessageRequest, opts ...grpc.CallOption) (*Message, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Message)
+	err := c.cc.Invoke(ctx, MessageService_UpdateMessage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messageServiceClient) BatchModifyMessages(ctx context.Context, in *BatchModifyMessagesRequest, opts ...grpc.CallOption) (*BatchModifyMessagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchModifyMessagesResponse)
+	err := c.cc.Invoke(ctx, MessageService_BatchModifyMessages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messageServiceClient) BatchModifyMessagesWithProgress(ctx context.Context, in *BatchModifyMessagesWithProgressRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BatchModifyMessagesProgress], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MessageService_ServiceDesc.Streams[2], MessageService_BatchModifyMessagesWithProgress_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BatchModifyMessagesWithProgressRequest, BatchModifyMessagesProgress]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MessageService_BatchModifyMessagesWithProgressClient = grpc.ServerStreamingClient[BatchModifyMessagesProgress]
+
+func (c *messageServiceClient) MoveMessage(ctx context.Context, in *MoveMessageRequest, opts ...grpc.CallOption) (*Message, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Message)
+	err := c.cc.Invoke(ctx, MessageService_MoveMessage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messageServiceClient) CopyMessage(ctx context.Context, in *CopyMessageRequest, opts ...grpc.CallOption) (*Message, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Message)
+	err := c.cc.Invoke(ctx, MessageService_CopyMessage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messageServiceClient) TrashMessage(ctx context.Context, in *TrashMessageRequest, opts ...grpc.CallOption) (*Message, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Message)
+	err := c.cc.Invoke(ctx, MessageService_TrashMessage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messageServiceClient) DeleteMessage(ctx context.Context, in *DeleteMessageRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, MessageService_DeleteMessage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messageServiceClient) ImportMessage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportMessageRequest, Message], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MessageService_ServiceDesc.Streams[3], MessageService_ImportMessage_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ImportMessageRequest, Message]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MessageService_ImportMessageClient = grpc.ClientStreamingClient[ImportMessageRequest, Message]
+
 // MessageServiceServer is the server API for MessageService service.
 // All implementations must embed UnimplementedMessageServiceServer
 // for forward compatibility.
 //
-// Reads messages straight from the IMAP server; nothing is cached.
+// Reads and changes messages straight on the IMAP server; nothing is cached.
+//
+// What a call changes is announced as an event once the account's watcher sees
+// it on the server, as are changes by anybody else: the call itself announces
+// nothing, so nothing is announced twice.
+//
+// A name says where a message is. After a move the old one answers
+// `MESSAGE_MOVED` (NOT_FOUND) with the new one as `message` in the metadata,
+// where that is known, otherwise `MESSAGE_GONE`.
 //
 // A failure behind Postern is never a NOT_FOUND: every call can also fail with
 // `ACCOUNT_NOT_FOUND` (NOT_FOUND), `IMAP_AUTH_FAILED` or `IMAP_TLS_FAILED`
@@ -165,8 +402,8 @@ type MessageServiceServer interface {
 	ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error)
 	// Gets a message.
 	//
-	// Errors: `MESSAGE_GONE` and `UIDVALIDITY_CHANGED` (NOT_FOUND), only after a
-	// successful look.
+	// Errors: `MESSAGE_GONE`, `MESSAGE_MOVED` and `UIDVALIDITY_CHANGED`
+	// (NOT_FOUND), only after a successful look.
 	GetMessage(context.Context, *GetMessageRequest) (*Message, error)
 	// Downloads a message as it is.
 	//
@@ -182,6 +419,104 @@ type MessageServiceServer interface {
 	//
 	// Errors: `ATTACHMENT_NOT_FOUND` (NOT_FOUND), and those of GetMessage.
 	DownloadAttachment(*DownloadAttachmentRequest, grpc.ServerStreamingServer[httpbody.HttpBody]) error
+	// Gets up to 100 messages at once, in one round trip per folder.
+	//
+	// Each name has its own result: a message that is gone is an error in its
+	// place and no error of the call.
+	BatchGetMessages(context.Context, *BatchGetMessagesRequest) (*BatchGetMessagesResponse, error)
+	// Finds all placements of a mail, in all folders, junk and trash too.
+	//
+	// By the server's own ids where it has them, otherwise by the Message-ID
+	// header. An `email_id` on a server without ids of its own is a fingerprint,
+	// which only a look at the messages can find: then the newest 20,000 messages
+	// are looked at, and `incomplete` says whether there were more.
+	LookupMessages(context.Context, *LookupMessagesRequest) (*LookupMessagesResponse, error)
+	// Changes the flags and keywords of a message: `flags` is the full list.
+	//
+	// Where the message has an `etag`, the change is made only if the flags are
+	// those that it stands for. Servers with CONDSTORE compare it while they write
+	// (UNCHANGEDSINCE); on others the etag is of the flags and is compared just
+	// before writing, so that a change within the same few milliseconds goes
+	// unnoticed.
+	//
+	// Errors: `ETAG_MISMATCH` (ABORTED); `IMAP_CANNOT` (FAILED_PRECONDITION) with
+	// the `flag` in the metadata, where the folder cannot keep a keyword;
+	// `IMAP_NOPERM` (PERMISSION_DENIED) where the folder is read-only; and those
+	// of GetMessage.
+	UpdateMessage(context.Context, *UpdateMessageRequest) (*Message, error)
+	// Changes many messages at once: those named, or those of a folder that a
+	// filter finds.
+	//
+	// Flags are changed first, then labels, then the messages are moved, put into
+	// the trash or deleted. The call succeeds when it could begin: `failed` names
+	// the messages that were left as they were, each with its reason, and the
+	// others are done. What was done is not undone. Messages that are gone by the
+	// time that they are reached fail when they were named, and are passed over
+	// when a filter found them. Where the server is lost midway, all that is left
+	// fails, and the same call again goes on with it.
+	//
+	// Errors: `FILTER_INVALID` and `FILTER_UNSUPPORTED` (INVALID_ARGUMENT),
+	// `FOLDER_NOT_FOUND` (NOT_FOUND), `FOLDER_ROLE_MISSING` (FAILED_PRECONDITION)
+	// where the account has no trash, `IMAP_CANNOT` (FAILED_PRECONDITION) for
+	// labels on servers without them, `REQUEST_ID_REUSED` (INVALID_ARGUMENT),
+	// `REQUEST_IN_PROGRESS` (ABORTED).
+	BatchModifyMessages(context.Context, *BatchModifyMessagesRequest) (*BatchModifyMessagesResponse, error)
+	// The same as BatchModifyMessages, and tells of its progress after each batch.
+	// The last answer has the result. For gRPC only.
+	//
+	// Errors: those of BatchModifyMessages.
+	BatchModifyMessagesWithProgress(*BatchModifyMessagesWithProgressRequest, grpc.ServerStreamingServer[BatchModifyMessagesProgress]) error
+	// Moves a message to another folder and answers it under its new name.
+	//
+	// On servers without MOVE it is copied, and removed only once the copy is
+	// made. On servers without UIDPLUS, too, no other message is expunged: see
+	// DeleteMessage. The new name is what the server tells (COPYUID), or else the
+	// message that is found in the folder by what it is; in the rare case that it
+	// cannot be found the answer's `name` is empty. To the folder that it is in, a
+	// move changes nothing.
+	//
+	// Errors: `FOLDER_NOT_FOUND` (NOT_FOUND), `MAILBOX_OVER_QUOTA`
+	// (RESOURCE_EXHAUSTED), and those of GetMessage.
+	MoveMessage(context.Context, *MoveMessageRequest) (*Message, error)
+	// Copies a message to a folder and answers the copy, found as by MoveMessage.
+	//
+	// Errors: those of MoveMessage; `REQUEST_ID_REUSED` (INVALID_ARGUMENT),
+	// `REQUEST_IN_PROGRESS` (ABORTED).
+	CopyMessage(context.Context, *CopyMessageRequest) (*Message, error)
+	// Moves a message to the folder whose role is TRASH and answers it under its
+	// new name. One that is there already stays as it is.
+	//
+	// Errors: `FOLDER_ROLE_MISSING` (FAILED_PRECONDITION) where the account has
+	// no such folder, and those of MoveMessage.
+	TrashMessage(context.Context, *TrashMessageRequest) (*Message, error)
+	// Deletes a message for good, and no other: messages that others have marked
+	// as `\Deleted` stay.
+	//
+	// On servers without UIDPLUS, where an expunge takes every marked message
+	// along, the marks of the others are lifted for that moment and put back. Where
+	// the connection is lost in between they stay lifted, which loses no mail. On
+	// Gmail, where a message outside of the trash cannot be deleted, it goes there
+	// first.
+	//
+	// Errors: those of GetMessage; `IMAP_NOPERM` (PERMISSION_DENIED).
+	DeleteMessage(context.Context, *DeleteMessageRequest) (*emptypb.Empty, error)
+	// Puts a message into a folder, as it is, and answers it.
+	//
+	// The first request has the `target`, the following ones the message's bytes.
+	// REST takes the message as the body of `POST
+	// /v1/accounts/{account}/messages:import`, with the content type
+	// `message/rfc822` and the fields of `target` as parameters. The message is
+	// received whole before the server is given any of it, so a stream that breaks
+	// leaves nothing behind. Line ends become CRLF; apart from that nothing is
+	// changed.
+	//
+	// Errors: `MESSAGE_TOO_LARGE` (INVALID_ARGUMENT, HTTP 413) with `limit` and
+	// `actual`, by the server's limit (APPENDLIMIT) or Postern's own of 150 MiB;
+	// `MESSAGE_INVALID` (INVALID_ARGUMENT) for one that is empty or has a NUL,
+	// which IMAP cannot carry; `MAILBOX_OVER_QUOTA` (RESOURCE_EXHAUSTED);
+	// `FOLDER_NOT_FOUND` (NOT_FOUND); `IMAP_CANNOT` with the `flag`;
+	// `REQUEST_ID_REUSED` (INVALID_ARGUMENT), `REQUEST_IN_PROGRESS` (ABORTED).
+	ImportMessage(grpc.ClientStreamingServer[ImportMessageRequest, Message]) error
 	mustEmbedUnimplementedMessageServiceServer()
 }
 
@@ -203,6 +538,36 @@ func (UnimplementedMessageServiceServer) DownloadMessage(*DownloadMessageRequest
 }
 func (UnimplementedMessageServiceServer) DownloadAttachment(*DownloadAttachmentRequest, grpc.ServerStreamingServer[httpbody.HttpBody]) error {
 	return status.Error(codes.Unimplemented, "method DownloadAttachment not implemented")
+}
+func (UnimplementedMessageServiceServer) BatchGetMessages(context.Context, *BatchGetMessagesRequest) (*BatchGetMessagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGetMessages not implemented")
+}
+func (UnimplementedMessageServiceServer) LookupMessages(context.Context, *LookupMessagesRequest) (*LookupMessagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LookupMessages not implemented")
+}
+func (UnimplementedMessageServiceServer) UpdateMessage(context.Context, *UpdateMessageRequest) (*Message, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateMessage not implemented")
+}
+func (UnimplementedMessageServiceServer) BatchModifyMessages(context.Context, *BatchModifyMessagesRequest) (*BatchModifyMessagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchModifyMessages not implemented")
+}
+func (UnimplementedMessageServiceServer) BatchModifyMessagesWithProgress(*BatchModifyMessagesWithProgressRequest, grpc.ServerStreamingServer[BatchModifyMessagesProgress]) error {
+	return status.Error(codes.Unimplemented, "method BatchModifyMessagesWithProgress not implemented")
+}
+func (UnimplementedMessageServiceServer) MoveMessage(context.Context, *MoveMessageRequest) (*Message, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveMessage not implemented")
+}
+func (UnimplementedMessageServiceServer) CopyMessage(context.Context, *CopyMessageRequest) (*Message, error) {
+	return nil, status.Error(codes.Unimplemented, "method CopyMessage not implemented")
+}
+func (UnimplementedMessageServiceServer) TrashMessage(context.Context, *TrashMessageRequest) (*Message, error) {
+	return nil, status.Error(codes.Unimplemented, "method TrashMessage not implemented")
+}
+func (UnimplementedMessageServiceServer) DeleteMessage(context.Context, *DeleteMessageRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteMessage not implemented")
+}
+func (UnimplementedMessageServiceServer) ImportMessage(grpc.ClientStreamingServer[ImportMessageRequest, Message]) error {
+	return status.Error(codes.Unimplemented, "method ImportMessage not implemented")
 }
 func (UnimplementedMessageServiceServer) mustEmbedUnimplementedMessageServiceServer() {}
 func (UnimplementedMessageServiceServer) testEmbeddedByValue()                        {}
@@ -283,6 +648,168 @@ func _MessageService_DownloadAttachment_Handler(srv interface{}, stream grpc.Ser
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MessageService_DownloadAttachmentServer = grpc.ServerStreamingServer[httpbody.HttpBody]
 
+func _MessageService_BatchGetMessages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetMessagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).BatchGetMessages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_BatchGetMessages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).BatchGetMessages(ctx, req.(*BatchGetMessagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MessageService_LookupMessages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LookupMessagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).LookupMessages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_LookupMessages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).LookupMessages(ctx, req.(*LookupMessagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MessageService_UpdateMessage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateMessageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).UpdateMessage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_UpdateMessage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).UpdateMessage(ctx, req.(*UpdateMessageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MessageService_BatchModifyMessages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchModifyMessagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).BatchModifyMessages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_BatchModifyMessages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).BatchModifyMessages(ctx, req.(*BatchModifyMessagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MessageService_BatchModifyMessagesWithProgress_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BatchModifyMessagesWithProgressRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MessageServiceServer).BatchModifyMessagesWithProgress(m, &grpc.GenericServerStream[BatchModifyMessagesWithProgressRequest, BatchModifyMessagesProgress]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MessageService_BatchModifyMessagesWithProgressServer = grpc.ServerStreamingServer[BatchModifyMessagesProgress]
+
+func _MessageService_MoveMessage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveMessageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).MoveMessage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_MoveMessage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).MoveMessage(ctx, req.(*MoveMessageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MessageService_CopyMessage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CopyMessageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).CopyMessage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_CopyMessage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).CopyMessage(ctx, req.(*CopyMessageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MessageService_TrashMessage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TrashMessageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).TrashMessage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_TrashMessage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).TrashMessage(ctx, req.(*TrashMessageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MessageService_DeleteMessage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteMessageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).DeleteMessage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_DeleteMessage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).DeleteMessage(ctx, req.(*DeleteMessageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MessageService_ImportMessage_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(MessageServiceServer).ImportMessage(&grpc.GenericServerStream[ImportMessageRequest, Message]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MessageService_ImportMessageServer = grpc.ClientStreamingServer[ImportMessageRequest, Message]
+
 // MessageService_ServiceDesc is the grpc.ServiceDesc for MessageService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -298,6 +825,38 @@ var MessageService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetMessage",
 			Handler:    _MessageService_GetMessage_Handler,
 		},
+		{
+			MethodName: "BatchGetMessages",
+			Handler:    _MessageService_BatchGetMessages_Handler,
+		},
+		{
+			MethodName: "LookupMessages",
+			Handler:    _MessageService_LookupMessages_Handler,
+		},
+		{
+			MethodName: "UpdateMessage",
+			Handler:    _MessageService_UpdateMessage_Handler,
+		},
+		{
+			MethodName: "BatchModifyMessages",
+			Handler:    _MessageService_BatchModifyMessages_Handler,
+		},
+		{
+			MethodName: "MoveMessage",
+			Handler:    _MessageService_MoveMessage_Handler,
+		},
+		{
+			MethodName: "CopyMessage",
+			Handler:    _MessageService_CopyMessage_Handler,
+		},
+		{
+			MethodName: "TrashMessage",
+			Handler:    _MessageService_TrashMessage_Handler,
+		},
+		{
+			MethodName: "DeleteMessage",
+			Handler:    _MessageService_DeleteMessage_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -309,6 +868,16 @@ var MessageService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "DownloadAttachment",
 			Handler:       _MessageService_DownloadAttachment_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "BatchModifyMessagesWithProgress",
+			Handler:       _MessageService_BatchModifyMessagesWithProgress_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ImportMessage",
+			Handler:       _MessageService_ImportMessage_Handler,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "postern/v1/message_service.proto",
