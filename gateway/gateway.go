@@ -29,6 +29,7 @@ import (
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/submit"
+	"github.com/postern-mail/postern/internal/webhook"
 )
 
 // DefaultGrace is how long Run lets calls finish that are under way when it is
@@ -68,6 +69,8 @@ type Config struct {
 	// is tried; 0 means [DefaultGiveUpSending].
 	Submissions   *submit.Store
 	GiveUpSending time.Duration
+	// Webhooks are what WebhookService manages; their owner runs them.
+	Webhooks *webhook.Webhooks
 	// Box seals page tokens. Nodes that share it take each other's tokens.
 	Box *secret.Box
 	// SpoolDir is where messages that are imported lie until the mail server
@@ -97,6 +100,7 @@ type Gateway struct {
 	threads     *threadService
 	submissions *submissionService
 	events      *eventService
+	webhooks    *webhookService
 
 	health *health.Server
 	// outer serves the network. inner serves the REST mux: streams over a
@@ -134,9 +138,9 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.ConnectionWait == 0 {
 		cfg.ConnectionWait = DefaultConnectionWait
 	}
-	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil ||
+	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil || cfg.Webhooks == nil ||
 		cfg.Requests == nil || cfg.Submissions == nil || cfg.Box == nil {
-		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, request ids, submissions and a box")
+		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, webhooks, request ids, submissions and a box")
 	}
 	if cfg.Moves == nil || cfg.Successors == nil {
 		return nil, errors.New("gateway needs the ledger of moves and the successors")

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -34,9 +35,11 @@ import (
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/moves"
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/submit"
+	"github.com/postern-mail/postern/internal/webhook"
 )
 
 const token = "test-token-of-sufficient-length"
@@ -169,9 +172,16 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 		return nil, nil, err
 	}
 	undo = append(undo, runOutbox(ctx, submissions, h.accounts, connector, folders))
+	webhooks, err := webhook.Open(ctx, js, webhook.Config{
+		Box: box, Log: h.events, Accounts: h.accounts, Guard: &netguard.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
 	cfg := gateway.Config{
 		Accounts: h.accounts, Connector: connector, Folders: folders, Events: h.events,
-		Requests: requests, Moves: ledger, Successors: successors, Submissions: submissions, Box: box,
+		Requests: requests, Moves: ledger, Successors: successors, Submissions: submissions,
+		Webhooks: webhooks, Box: box,
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	cfg.TLS = o.tls
@@ -202,7 +212,10 @@ func (h *house) serve(ctx context.Context, cfg gateway.Config, o options, undo *
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
+		var sending sync.WaitGroup
+		sending.Go(func() { _ = cfg.Webhooks.Run(ctx, g.MessageBody) }) // it has no way to fail
 		h.stopped <- g.Run(ctx)
+		sending.Wait()
 	}()
 	*undo = append(*undo, func() { h.stop(); <-finished })
 	h.base = "http://" + cfg.HTTP.Addr().String()

@@ -70,6 +70,7 @@ var queryParameters = sync.OnceValue(func() map[string][]string {
 		posternv1.File_postern_v1_message_service_proto,
 		posternv1.File_postern_v1_thread_service_proto,
 		posternv1.File_postern_v1_event_service_proto,
+		posternv1.File_postern_v1_webhook_service_proto,
 	} {
 		for i := range file.Services().Len() {
 			methods := file.Services().Get(i).Methods()

@@ -26,6 +26,7 @@ const (
 	reasonCursorInvalid      reason = "CURSOR_INVALID"
 	reasonCursorExpired      reason = "CURSOR_EXPIRED"
 	reasonSlowConsumer       reason = "SLOW_CONSUMER"
+	reasonWebhookDisabled    reason = "WEBHOOK_DISABLED"
 	reasonMessageTooLarge    reason = "MESSAGE_TOO_LARGE"
 	reasonMessageInvalid     reason = "MESSAGE_INVALID"
 	reasonCanceled           reason = "CANCELED"
@@ -47,6 +48,9 @@ const (
 	reasonAttachmentNotFound reason = "ATTACHMENT_NOT_FOUND"
 	reasonThreadNotFound     reason = "THREAD_NOT_FOUND"
 	reasonSubmissionNotFound reason = "SUBMISSION_NOT_FOUND"
+	reasonWebhookNotFound    reason = "WEBHOOK_NOT_FOUND"
+	reasonWebhookExists      reason = "WEBHOOK_EXISTS"
+	reasonDeadLetterNotFound reason = "DEAD_LETTER_NOT_FOUND"
 )
 
 // Reasons that lie with the mail server.

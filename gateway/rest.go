@@ -89,6 +89,7 @@ func newMux(ctx context.Context, conn grpc.ClientConnInterface) (*runtime.ServeM
 		posternv1.RegisterThreadServiceHandlerClient(ctx, mux, posternv1.NewThreadServiceClient(conn)),
 		posternv1.RegisterSubmissionServiceHandlerClient(ctx, mux, posternv1.NewSubmissionServiceClient(conn)),
 		posternv1.RegisterEventServiceHandlerClient(ctx, mux, posternv1.NewEventServiceClient(conn)),
+		posternv1.RegisterWebhookServiceHandlerClient(ctx, mux, posternv1.NewWebhookServiceClient(conn)),
 	} {
 		if err != nil {
 			return nil, err

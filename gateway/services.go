@@ -51,6 +51,10 @@ func (g *Gateway) build() {
 		accounts: cfg.Accounts, composer: composer{messages: g.messages, field: "submission"},
 		store: cfg.Submissions, requests: cfg.Requests, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
 	}
+	g.webhooks = &webhookService{
+		webhooks: cfg.Webhooks, accounts: cfg.Accounts,
+		hooks: pages("webhooks"), attempts: pages("deliveries"), letters: pages("deadLetters"),
+	}
 	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, draining: g.draining}
 }
 
@@ -78,4 +82,5 @@ func (g *Gateway) register(server grpc.ServiceRegistrar) {
 	posternv1.RegisterThreadServiceServer(server, g.threads)
 	posternv1.RegisterSubmissionServiceServer(server, g.submissions)
 	posternv1.RegisterEventServiceServer(server, g.events)
+	posternv1.RegisterWebhookServiceServer(server, g.webhooks)
 }

@@ -45,6 +45,9 @@ type config struct {
 	EventsReplicas int
 	PollInterval   time.Duration
 
+	WebhookWaits        []string
+	WebhookDisableAfter time.Duration
+
 	LinkTimeout     time.Duration
 	HostConnections int
 	HostLogins      int
@@ -54,6 +57,8 @@ type config struct {
 
 	// allowed is AllowNetworks parsed by validate.
 	allowed []netip.Prefix
+	// webhookSchedule is WebhookWaits parsed by validate; nil means the default.
+	webhookSchedule []time.Duration
 	// mailTLS is the base of TLS to mail servers; nil means the system's
 	// roots. No setting: the demo's sandbox has an authority of its own.
 	mailTLS *tls.Config
@@ -83,7 +88,7 @@ func (c *config) flags() []cli.Flag {
 		&cli.BoolFlag{Name: "behind-proxy", Destination: &c.BehindProxy, Sources: c.sources("behind-proxy"),
 			Usage: "allow listeners beyond loopback without TLS, because a proxy in front terminates it"},
 		&cli.StringSliceFlag{Name: "allow-networks", Destination: &c.AllowNetworks, Sources: c.sources("allow-networks"),
-			Usage: "private `CIDR` ranges that mail servers may be in, comma-separated"},
+			Usage: "private `CIDR` ranges that mail servers and webhooks may be in, comma-separated"},
 		text("key-file", "", &c.KeyFile, "key set that seals stored credentials, a `FILE` (default: DIR/secret.key; POSTERN_KEY holds the key set itself)"),
 		&cli.DurationFlag{Name: "events-max-age", Value: 7 * 24 * time.Hour, Destination: &c.EventsMaxAge, Sources: c.sources("events-max-age"),
 			Usage: "keep events for this `DURATION`"},
@@ -97,6 +102,10 @@ func (c *config) flags() []cli.Flag {
 			Usage: "open at most `N` connections to one mail server at a time"},
 		&cli.IntFlag{Name: "host-logins", Value: imapconn.DefaultHostLogins, Destination: &c.HostLogins, Sources: c.sources("host-logins"),
 			Usage: "log in to one mail server at most `N` times a second"},
+		&cli.StringSliceFlag{Name: "webhook-waits", Destination: &c.WebhookWaits, Sources: c.sources("webhook-waits"),
+			Usage: "after the first tries, wait for these `DURATIONS` before each further one to send an event to a webhook, comma-separated (default: 5s,5m,30m,2h,5h,10h,14h,20h,24h)"},
+		&cli.DurationFlag{Name: "webhook-disable-after", Value: 5 * 24 * time.Hour, Destination: &c.WebhookDisableAfter, Sources: c.sources("webhook-disable-after"),
+			Usage: "disable a webhook to which no request has succeeded for this `DURATION`"},
 		text("log-level", "info", &c.LogLevel, "log from this `LEVEL` up: debug, info, warn or error"),
 		text("log-format", "text", &c.LogFormat, "log in this `FORMAT`: text or json"),
 	}
@@ -163,6 +172,16 @@ func (c *config) validate(isSet func(flag string) bool) error {
 	}
 	if _, err := newLogger(io.Discard, c.LogLevel, c.LogFormat); err != nil {
 		return err
+	}
+	if c.WebhookDisableAfter < time.Minute {
+		return fmt.Errorf("--webhook-disable-after is %s: give at least 1m", c.WebhookDisableAfter)
+	}
+	for _, text := range c.WebhookWaits {
+		wait, err := time.ParseDuration(strings.TrimSpace(text))
+		if err != nil || wait <= 0 {
+			return fmt.Errorf("--webhook-waits: %q is no duration such as 30s or 5m", text)
+		}
+		c.webhookSchedule = append(c.webhookSchedule, wait)
 	}
 	for _, text := range c.AllowNetworks {
 		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))

@@ -30,6 +30,7 @@ import (
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/submit"
+	"github.com/postern-mail/postern/internal/webhook"
 )
 
 const (
@@ -55,6 +56,7 @@ type node struct {
 	tokenSource string
 
 	gateway    *gateway.Gateway
+	webhooks   *webhook.Webhooks
 	supervisor *idle.Supervisor
 	outbox     *submit.Outbox
 	// watching is the lease that the supervisor and the outbox need, nil where no
@@ -209,6 +211,14 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 		Mailbox: &submit.IMAPMailbox{Connections: connector, Folders: folders},
 	})
 
+	if n.webhooks, err = webhook.Open(ctx, js, webhook.Config{
+		Box: api.Box, Log: events, Accounts: accounts, Guard: guard, UserAgent: "Postern/" + version(),
+		Schedule: webhook.Schedule{Parked: cfg.webhookSchedule}, DisableAfter: cfg.WebhookDisableAfter,
+		Replicas: cfg.EventsReplicas, Logger: n.log,
+	}); err != nil {
+		return err
+	}
+	api.Webhooks = n.webhooks
 	api.Accounts, api.Connector, api.Folders, api.Events = accounts, connector, folders, events
 	api.Submissions = submissions
 	api.Ready = func(ctx context.Context) error {
@@ -250,6 +260,7 @@ func (n *node) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.gateway.Run(ctx) })
 	group.Go(func() error { return n.watch(ctx) })
+	group.Go(func() error { return n.webhooks.Run(ctx, n.gateway.MessageBody) })
 	return group.Wait()
 }
 

@@ -68,9 +68,30 @@ func New(account string, after uint64, found time.Time, data Data) Event {
 	}
 }
 
+// accountSource is the beginning of the source of an account's events.
+const accountSource = "/v1/accounts/"
+
+// systemSource is the source of events that are not about an account; so far
+// all of them are about webhooks.
+const systemSource = "/v1/webhooks"
+
 // Source is CloudEvents' "source" of an account's events: the account, as the
 // API addresses it. Together with the id it is unique.
-func Source(account string) string { return "/v1/accounts/" + account }
+func Source(account string) string {
+	if account == System {
+		return systemSource
+	}
+	return accountSource + account
+}
+
+// accountOf is the inverse of [Source].
+func accountOf(source string) (account string, ok bool) {
+	if source == systemSource {
+		return System, true
+	}
+	account, ok = strings.CutPrefix(source, accountSource)
+	return account, ok && ValidToken(account) && account != System
+}
 
 // envelope is the structured JSON form of CloudEvents 1.0. The order of the
 // fields is the order of the bytes.
@@ -149,8 +170,8 @@ func Decode(body []byte) (Event, error) {
 	if env.SpecVersion != "1.0" {
 		return Event{}, &DecodeError{Reason: fmt.Sprintf("specversion is %q", env.SpecVersion)}
 	}
-	account, ok := strings.CutPrefix(env.Source, Source(""))
-	if !ok || !ValidToken(account) {
+	account, ok := accountOf(env.Source)
+	if !ok {
 		return Event{}, &DecodeError{Reason: fmt.Sprintf("source is %q", env.Source)}
 	}
 	at, err := time.Parse(time.RFC3339Nano, env.Time)
@@ -213,4 +234,6 @@ var dataOf = map[Type]func() Data{
 	TypeSubmissionFailed:    func() Data { return new(SubmissionFailed) },
 	TypeSubmissionUncertain: func() Data { return new(SubmissionUncertain) },
 	TypeSubmissionCanceled:  func() Data { return new(SubmissionCanceled) },
+	TypeWebhookDisabled:     func() Data { return new(WebhookDisabled) },
+	TypeWebhookTest:         func() Data { return new(WebhookTest) },
 }

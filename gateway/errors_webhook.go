@@ -1,0 +1,39 @@
+package gateway
+
+import (
+	"errors"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+
+	"github.com/postern-mail/postern/internal/webhook"
+)
+
+func classifyWebhooks(err error) *failure {
+	var invalid *webhook.ValidationError
+	switch {
+	case errors.As(err, &invalid):
+		bad := &errdetails.BadRequest{}
+		for _, f := range invalid.Fields {
+			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
+				Field: "webhook." + f.Field, Description: f.Description, Reason: string(reasonArgumentInvalid),
+			})
+		}
+		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The webhook is not valid: %v.", invalid).detail(bad)
+	case errors.Is(err, webhook.ErrNotFound):
+		return refuse(codes.NotFound, reasonWebhookNotFound, "There is no such webhook.").because(err)
+	case errors.Is(err, webhook.ErrDeadLetterNotFound):
+		return refuse(codes.NotFound, reasonDeadLetterNotFound, "There is no such dead letter: it was sent anew, deleted, or has expired.").because(err)
+	case errors.Is(err, webhook.ErrExists):
+		return refuse(codes.AlreadyExists, reasonWebhookExists, "There is a webhook with this id already: choose another one.").because(err)
+	case errors.Is(err, webhook.ErrDisabled):
+		return refuse(codes.FailedPrecondition, reasonWebhookDisabled, "The webhook is disabled: enable it first.").because(err)
+	case errors.Is(err, webhook.ErrEtagMismatch):
+		return refuse(codes.Aborted, reasonEtagMismatch,
+			"Somebody else has changed the webhook meanwhile: get it again, and repeat the change with its new etag.").because(err)
+	case errors.Is(err, webhook.ErrRequestIDReused):
+		return refuseField("request_id", reasonRequestIDReused,
+			"This request id was used for another request, or for a webhook that is gone: use a fresh one for each new request.")
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// healthRecord is how a webhook fares, shared by the nodes. It is written when
+// that changes, not with each request.
+type healthRecord struct {
+	// FailingSince is zero while requests succeed.
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	// Event and Attempts are of the event that an ordered webhook is stuck at.
+	Event    string `json:"event,omitempty"`
+	Attempts int    `json:"attempts,omitempty"`
+}
+
+func decodeHealth(value []byte) healthRecord {
+	var h healthRecord
+	// What cannot be read is as good as nothing: the webhook is not failing.
+	_ = json.Unmarshal(value, &h)
+	return h
+}
+
+// health reads how a webhook fares, and the revision of that, 0 when nothing is
+// stored.
+func (r *registry) health(ctx context.Context, id string) (healthRecord, uint64, error) {
+	entry, err := r.kv.Get(ctx, healthPrefix+id)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return healthRecord{}, 0, nil
+	}
+	if err != nil {
+		return healthRecord{}, 0, fmt.Errorf("read the health of webhook %s: %w", id, err)
+	}
+	return decodeHealth(entry.Value()), entry.Revision(), nil
+}
+
+// noteHealth applies a change to how a webhook fares.
+func (r *registry) noteHealth(ctx context.Context, id string, change func(*healthRecord)) (healthRecord, error) {
+	key := healthPrefix + id
+	for range writeAttempts {
+		before, revision, err := r.health(ctx, id)
+		if err != nil {
+			return before, err
+		}
+		after := before
+		change(&after)
+		if after == before {
+			return after, nil
+		}
+		value, err := json.Marshal(after)
+		if err != nil {
+			return before, err
+		}
+		if revision == 0 {
+			_, err = r.kv.Create(ctx, key, value)
+		} else {
+			_, err = r.kv.Update(ctx, key, value, revision)
+		}
+		if err == nil {
+			return after, nil
+		}
+		if !isConflict(err) {
+			return before, fmt.Errorf("note the health of webhook %s: %w", id, err)
+		}
+	}
+	return healthRecord{}, fmt.Errorf("note the health of webhook %s: others changed it %d times in a row", id, writeAttempts)
+}

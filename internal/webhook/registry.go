@@ -1,0 +1,255 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/secret"
+)
+
+const (
+	bucket = "postern_webhooks"
+
+	webhookPrefix = "webhook."
+	requestPrefix = "request."
+	healthPrefix  = "health."
+
+	// requestTTL is for how long a request id is remembered, as the API says.
+	requestTTL = 24 * time.Hour
+	// markerTTL is for how long a deletion is remembered: longer than request
+	// ids, so that a late repetition does not bring the webhook back.
+	markerTTL = requestTTL + time.Hour
+	// writeAttempts bounds how often a change is tried again because somebody
+	// else was faster.
+	writeAttempts = 20
+)
+
+// registry keeps the settings. Reads and writes go to the bucket itself: they
+// are rare, and whoever has just written has to see it on any node.
+type registry struct {
+	kv     jetstream.KeyValue
+	box    *secret.Box
+	logger *slog.Logger
+}
+
+func openRegistry(ctx context.Context, js jetstream.JetStream, config Config) (*registry, error) {
+	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket:      bucket,
+		Description: "Postern: webhooks, with sealed secrets, and how they fare",
+		Storage:     jetstream.FileStorage,
+		Replicas:    max(config.Replicas, 1),
+		// No history: an old secret is not kept once it was replaced.
+		History:        1,
+		LimitMarkerTTL: markerTTL,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
+	}
+	return &registry{kv: kv, box: config.Box, logger: config.Logger}, nil
+}
+
+// load reads a webhook, without its health.
+func (r *registry) load(ctx context.Context, id string) (*stored, error) {
+	entry, err := r.kv.Get(ctx, webhookPrefix+id)
+	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
+		return nil, fmt.Errorf("webhook %q: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read webhook %s: %w", id, err)
+	}
+	return r.decode(id, entry.Value(), entry.Revision())
+}
+
+// get reads a webhook with its health.
+func (r *registry) get(ctx context.Context, id string) (*Webhook, error) {
+	found, err := r.load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	h, _, err := r.health(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	found.FailingSince = h.FailingSince
+	return found.Webhook, nil
+}
+
+// list reads all webhooks with an id above after, sorted, and at most limit.
+func (r *registry) list(ctx context.Context, after string, limit int) (webhooks []*Webhook, more bool, err error) {
+	found := make(map[string]*Webhook)
+	failing := make(map[string]time.Time)
+	err = r.readAll(ctx, func(entry jetstream.KeyValueEntry) {
+		if id, ok := strings.CutPrefix(entry.Key(), healthPrefix); ok {
+			failing[id] = decodeHealth(entry.Value()).FailingSince
+			return
+		}
+		id := strings.TrimPrefix(entry.Key(), webhookPrefix)
+		if id <= after {
+			return
+		}
+		one, err := r.decode(id, entry.Value(), entry.Revision())
+		if err != nil {
+			r.logger.Error("a webhook is left out", "webhook", id, "error", err)
+			return
+		}
+		found[id] = one.Webhook
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("list the webhooks: %w", err)
+	}
+	ids := slices.Sorted(maps.Keys(found))
+	if len(ids) > limit {
+		ids, more = ids[:limit], true
+	}
+	for _, id := range ids {
+		w := found[id]
+		w.FailingSince = failing[id]
+		webhooks = append(webhooks, w)
+	}
+	return webhooks, more, nil
+}
+
+// readAll gives every webhook and every health record there is.
+func (r *registry) readAll(ctx context.Context, take func(jetstream.KeyValueEntry)) error {
+	watcher, err := r.kv.WatchFiltered(ctx, []string{webhookPrefix + "*", healthPrefix + "*"}, jetstream.IgnoreDeletes())
+	if err != nil {
+		return err
+	}
+	defer stop(watcher)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case entry, ok := <-watcher.Updates():
+			switch {
+			case !ok:
+				return errors.New("the watch has ended")
+			case entry == nil:
+				return nil
+			}
+			take(entry)
+		}
+	}
+}
+
+// stop ends a watcher. Its channel is emptied, because the NATS client waits
+// for room in it before it lets go of the subscription.
+func stop(watcher jetstream.KeyWatcher) {
+	// An error means that the connection is gone, and the watch with it.
+	_ = watcher.Stop()
+	for range watcher.Updates() {
+	}
+}
+
+// update applies change to a webhook as it is now and stores the result. It
+// fails with change's error, [ErrNotFound], [ErrEtagMismatch] and
+// [*ValidationError]. Change may be called several times. A change that changes
+// nothing stores nothing.
+func (r *registry) update(ctx context.Context, id, etag string, change func(*Webhook) error) (*Webhook, error) {
+	for range writeAttempts {
+		current, err := r.load(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if etag != "" && etag != current.Etag {
+			return nil, fmt.Errorf("webhook %s: %w", id, ErrEtagMismatch)
+		}
+		next := current.Clone()
+		if err := change(next); err != nil {
+			return nil, err
+		}
+		next.ID, next.CreateTime = current.ID, current.CreateTime
+		next.normalize()
+		if err := next.validate(); err != nil {
+			return nil, err
+		}
+		same, err := sameContent(current.Webhook, next)
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			return r.get(ctx, id)
+		}
+		next.UpdateTime = now()
+		value, err := r.encode(next, current.revision+1, current.request)
+		if err != nil {
+			return nil, err
+		}
+		_, err = r.kv.Update(ctx, webhookPrefix+id, value, current.kvRevision)
+		if err == nil {
+			return r.get(ctx, id)
+		}
+		if !isConflict(err) {
+			return nil, fmt.Errorf("update webhook %s: %w", id, err)
+		}
+	}
+	return nil, fmt.Errorf("update webhook %s: others changed it %d times in a row", id, writeAttempts)
+}
+
+// remove deletes a webhook's settings and health.
+func (r *registry) remove(ctx context.Context, id, etag string) error {
+	for range writeAttempts {
+		entry, err := r.kv.Get(ctx, webhookPrefix+id)
+		if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
+			return fmt.Errorf("webhook %q: %w", id, ErrNotFound)
+		}
+		if err != nil {
+			return fmt.Errorf("delete webhook %s: %w", id, err)
+		}
+		if etag != "" {
+			// Without an etag even a record that cannot be read can be deleted.
+			current, err := r.decode(id, entry.Value(), entry.Revision())
+			if err != nil {
+				return err
+			}
+			if current.Etag != etag {
+				return fmt.Errorf("webhook %s: %w", id, ErrEtagMismatch)
+			}
+		}
+		// Purge, unlike Delete, also removes the sealed secrets at once.
+		err = r.kv.Purge(ctx, webhookPrefix+id, jetstream.LastRevision(entry.Revision()), jetstream.PurgeTTL(markerTTL))
+		if isConflict(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("delete webhook %s: %w", id, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("delete webhook %s: others changed it %d times in a row", id, writeAttempts)
+}
+
+// sameContent compares all that is stored of two webhooks, secrets included.
+func sameContent(a, b *Webhook) (bool, error) {
+	digestA, errA := contentDigest(a)
+	digestB, errB := contentDigest(b)
+	return bytes.Equal(digestA, digestB), errors.Join(errA, errB)
+}
+
+// contentDigest hashes a webhook with its secrets open.
+func contentDigest(w *Webhook) ([]byte, error) {
+	content, err := json.Marshal(newRecord(w, func(_ string, value secret.String) sealed { return sealed(value.Reveal()) }))
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256(content)
+	return hash[:], nil
+}
+
+func isConflict(err error) bool {
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
+}
+
+// now is the time as records keep it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

@@ -1,0 +1,431 @@
+package webhook
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/netguard"
+	"github.com/postern-mail/postern/internal/secret"
+)
+
+// Config says how events are sent. What is zero has the default that is named.
+type Config struct {
+	// Box seals the secrets.
+	Box *secret.Box
+	// Log is where the events come from, Accounts who has which labels.
+	Log      *eventlog.Log
+	Accounts *account.Registry
+	// Guard says which addresses endpoints may have.
+	Guard *netguard.Guard
+	// TLS is for https endpoints; nil means the system's roots.
+	TLS       *tls.Config
+	UserAgent string
+	// Timeout bounds one request; 0 means 15 s.
+	Timeout time.Duration
+	// Schedule says when an event is tried again; without quick or parked waits
+	// it is [DefaultSchedule].
+	Schedule Schedule
+	// DisableAfter is how long an endpoint may fail without one success before
+	// its webhook is disabled; 0 means five days.
+	DisableAfter time.Duration
+	// HoldMin and HoldMax bound the pause between two events for an endpoint
+	// that seems to be down; 0 means 5 s and 5 min.
+	HoldMin, HoldMax time.Duration
+	// AckWait is when the work of a node that has died passes to another one; 0
+	// means a minute.
+	AckWait time.Duration
+	// BodyPatience is how old a message's event may be before it is sent
+	// without the body that cannot be read; 0 means ten minutes.
+	BodyPatience time.Duration
+	// Replicas is the number of copies in a NATS cluster; 0 means 1.
+	Replicas int
+	// Logger gets what no caller is told; nil means none.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	orElse := func(d *time.Duration, other time.Duration) {
+		if *d == 0 {
+			*d = other
+		}
+	}
+	orElse(&c.Timeout, 15*time.Second)
+	orElse(&c.DisableAfter, 5*24*time.Hour)
+	orElse(&c.HoldMin, 5*time.Second)
+	orElse(&c.HoldMax, 5*time.Minute)
+	orElse(&c.AckWait, time.Minute)
+	orElse(&c.BodyPatience, 10*time.Minute)
+	if c.Schedule.Quick == nil {
+		c.Schedule.Quick = DefaultSchedule().Quick
+	}
+	if c.Schedule.Parked == nil {
+		c.Schedule.Parked = DefaultSchedule().Parked
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = "Postern-Webhooks/1"
+	}
+	if c.Guard == nil {
+		c.Guard = &netguard.Guard{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Webhooks keeps the webhooks and sends them their events. Its methods may be
+// called concurrently, on any node.
+type Webhooks struct {
+	config   Config
+	conn     *nats.Conn
+	registry *registry
+	retries  *retries
+	dead     *deadLetters
+	attempts *attemptLog
+	sender   *sender
+}
+
+// Open opens what is kept of webhooks, and makes it at the first start. Run
+// sends the events.
+func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Webhooks, error) {
+	config = config.withDefaults()
+	w := &Webhooks{config: config, conn: js.Conn(), sender: newSender(config)}
+	var err error
+	if w.registry, err = openRegistry(ctx, js, config); err != nil {
+		return nil, err
+	}
+	if w.retries, err = openRetries(ctx, js, config); err != nil {
+		return nil, err
+	}
+	if w.dead, err = openDeadLetters(ctx, js, config); err != nil {
+		return nil, err
+	}
+	if w.attempts, err = openAttemptLog(ctx, js, config); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Create stores a new webhook, which gets the events that come from now on. An
+// empty id is replaced by a generated one, an empty secret by a new one. It
+// fails with [ErrExists], [ErrRequestIDReused] and [*ValidationError].
+func (w *Webhooks) Create(ctx context.Context, hook *Webhook, requestID string) (*Webhook, error) {
+	head, err := w.config.Log.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	hook = hook.Clone()
+	hook.begin = begin{generation: 1, place: eventlog.Place{After: head}}
+	created, err := w.registry.create(ctx, hook, requestID)
+	if err != nil {
+		return nil, err
+	}
+	// Its place in the log is taken before the caller is answered, so that
+	// nothing that happens from then on can grow too old unseen.
+	return created, w.takePlace(ctx, created)
+}
+
+// takePlace makes the durable reader of a webhook.
+func (w *Webhooks) takePlace(ctx context.Context, hook *Webhook) error {
+	reader, err := w.config.Log.Durable(ctx, w.readerConfig(hook))
+	if err != nil {
+		return err
+	}
+	reader.Close()
+	return nil
+}
+
+// Get reads a webhook. It fails with [ErrNotFound].
+func (w *Webhooks) Get(ctx context.Context, id string) (*Webhook, error) {
+	return w.registry.get(ctx, id)
+}
+
+// List gives the webhooks with an id above after, in the order of their ids,
+// and at most limit of them. More says whether there are further ones.
+func (w *Webhooks) List(ctx context.Context, after string, limit int) (hooks []*Webhook, more bool, err error) {
+	return w.registry.list(ctx, after, limit)
+}
+
+// Update applies change to the settings as they are now. With a non-empty etag
+// they must still be those that the etag was given out for, else it fails with
+// [ErrEtagMismatch]. Change may be called several times. It fails with
+// [ErrNotFound] and [*ValidationError].
+func (w *Webhooks) Update(ctx context.Context, id, etag string, change func(*Webhook) error) (*Webhook, error) {
+	return w.registry.update(ctx, id, etag, change)
+}
+
+// RotateSecret replaces the secret. The one before signs as well for as long as
+// the overlap.
+func (w *Webhooks) RotateSecret(ctx context.Context, id, etag string, overlap time.Duration) (*Webhook, error) {
+	fresh := newSecret()
+	return w.registry.update(ctx, id, etag, func(hook *Webhook) error {
+		hook.PreviousSecret, hook.PreviousExpiry = hook.Secret, now().Add(overlap)
+		if overlap <= 0 {
+			hook.PreviousSecret, hook.PreviousExpiry = secret.String{}, time.Time{}
+		}
+		hook.Secret = fresh
+		return nil
+	})
+}
+
+// Enable sends events again, beginning with the first that was not sent.
+func (w *Webhooks) Enable(ctx context.Context, id string) (*Webhook, error) {
+	hook, err := w.registry.get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if hook.untold {
+		if err := w.tell(ctx, hook); err != nil {
+			return nil, err
+		}
+	}
+	// The time of failing begins anew: otherwise the first failure would
+	// disable the webhook again.
+	if _, err := w.registry.noteHealth(ctx, id, func(h *healthRecord) { *h = healthRecord{} }); err != nil {
+		return nil, err
+	}
+	return w.registry.update(ctx, id, "", func(hook *Webhook) error {
+		hook.Disabled, hook.DisableTime, hook.LastError = "", time.Time{}, ""
+		return nil
+	})
+}
+
+// Disable stops sending events.
+func (w *Webhooks) Disable(ctx context.Context, id string) (*Webhook, error) {
+	return w.disable(ctx, id, Requested, "")
+}
+
+// disable stops sending events, unless that was done already. The event that
+// tells of it follows, from whichever node is first to see the change.
+func (w *Webhooks) disable(ctx context.Context, id string, why Reason, detail string) (*Webhook, error) {
+	return w.registry.update(ctx, id, "", func(hook *Webhook) error {
+		if hook.Disabled != "" {
+			return nil
+		}
+		hook.Disabled, hook.DisableTime, hook.LastError = why, now(), detail
+		hook.occasion, hook.untold = hook.occasion+1, true
+		return nil
+	})
+}
+
+// Replay goes on from another place in the log. It fails with [ErrNotFound], and
+// as [eventlog.Log.Watch] does for a cursor that has expired.
+func (w *Webhooks) Replay(ctx context.Context, id string, from eventlog.Place) (*Webhook, error) {
+	if from.Since.IsZero() {
+		if err := w.config.Log.CheckCursor(ctx, from.After); err != nil {
+			return nil, err
+		}
+	}
+	hook, err := w.registry.update(ctx, id, "", func(hook *Webhook) error {
+		hook.begin = begin{generation: hook.begin.generation + 1, place: from}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return hook, w.takePlace(ctx, hook)
+}
+
+// Delete removes a webhook with all that is kept of it. It fails with
+// [ErrNotFound] and [ErrEtagMismatch].
+func (w *Webhooks) Delete(ctx context.Context, id, etag string) error {
+	if err := w.registry.remove(ctx, id, etag); err != nil {
+		return err
+	}
+	if err := w.forget(ctx, id); err != nil {
+		// It is gone; what is left is removed at the next start.
+		w.config.Logger.Warn("remove what is left of a deleted webhook", "webhook", id, "error", err)
+	}
+	return nil
+}
+
+// forget removes all that is kept of a webhook beside its settings.
+func (w *Webhooks) forget(ctx context.Context, id string) error {
+	readers, err := w.config.Log.Durables(ctx, readersPrefix)
+	if err != nil {
+		return err
+	}
+	err = w.forgetMessages(ctx, id)
+	for _, name := range readers {
+		if of, _, ok := readerOf(name); ok && of == id {
+			err = errors.Join(err, w.config.Log.RemoveDurable(ctx, name))
+		}
+	}
+	return err
+}
+
+// Test sends an event of type webhook.test, once, and tells what came of it. The
+// event is not in the log.
+func (w *Webhooks) Test(ctx context.Context, id string) (*Attempt, error) {
+	hook, err := w.registry.get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	e := event.New(event.System, 0, time.Now(), &event.WebhookTest{
+		WebhookRef: event.WebhookRef{Webhook: event.WebhookName(id)}, Nonce: rand.Text(),
+	})
+	body, err := e.Encode()
+	if err != nil {
+		return nil, err
+	}
+	a := newAttempt(job{webhook: id, id: e.ID, typ: e.Type, account: e.Account}, w.sender.send(ctx, hook, e.ID, body))
+	w.attempts.add(id, a)
+	return a, nil
+}
+
+// newAttempt is what an answer says of a job that is tried once.
+func newAttempt(j job, a answer) *Attempt {
+	out := &Attempt{
+		EventID: j.id, Type: j.typ, Account: j.account, Number: j.attempts + 1, Time: a.began.UTC(), Latency: a.latency,
+		Outcome: Succeeded, Status: a.status, Error: a.failure, Excerpt: a.excerpt,
+	}
+	if a.verdict != taken {
+		out.Outcome = Failed
+	}
+	return out
+}
+
+// Attempts lists what was tried for a webhook below a sequence, the newest
+// first; 0 is above all.
+func (w *Webhooks) Attempts(ctx context.Context, id string, below uint64) ([]Attempt, error) {
+	if _, err := w.registry.load(ctx, id); err != nil {
+		return nil, err
+	}
+	return w.attempts.list(ctx, id, below)
+}
+
+// DeadLetters lists what was given up for a webhook after a position, and gives
+// the position to go on from, 0 at the end.
+func (w *Webhooks) DeadLetters(ctx context.Context, id string, after uint64, limit int) ([]DeadLetter, uint64, error) {
+	if _, err := w.registry.load(ctx, id); err != nil {
+		return nil, 0, err
+	}
+	return w.dead.list(ctx, id, after, limit)
+}
+
+// Redrive sends dead letters anew; no ids mean all. It fails with [ErrNotFound],
+// [ErrDisabled] and [ErrDeadLetterNotFound].
+func (w *Webhooks) Redrive(ctx context.Context, id string, events []string) (redriven int, err error) {
+	hook, err := w.registry.load(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if hook.Disabled != "" {
+		return 0, fmt.Errorf("webhook %s: %w", id, ErrDisabled)
+	}
+	if len(events) > 0 {
+		for _, one := range events {
+			if err := w.redrive(ctx, id, one); err != nil {
+				return redriven, err
+			}
+			redriven++
+		}
+		return redriven, nil
+	}
+	// Those that come back while this goes on are not sent a second time.
+	info, err := w.dead.stream.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("redrive the dead letters of webhook %s: %w", id, err)
+	}
+	const page = 100
+	for after := uint64(0); ; {
+		letters, next, err := w.dead.list(ctx, id, after, page)
+		if err != nil {
+			return redriven, err
+		}
+		for _, letter := range letters {
+			if letter.sequence > info.State.LastSeq {
+				return redriven, nil
+			}
+			if err := w.redrive(ctx, id, letter.EventID); err != nil && !errors.Is(err, ErrDeadLetterNotFound) {
+				return redriven, err
+			}
+			redriven++
+		}
+		if next == 0 {
+			return redriven, nil
+		}
+		after = next
+	}
+}
+
+func (w *Webhooks) redrive(ctx context.Context, id, eventID string) error {
+	j, sequence, err := w.dead.take(ctx, id, eventID)
+	if err != nil {
+		return err
+	}
+	// In this order: a crash in between sends it and keeps the letter.
+	if err := w.retries.makeDue(ctx, j); err != nil {
+		return err
+	}
+	return w.dead.drop(ctx, sequence)
+}
+
+// DropDeadLetter deletes a dead letter. It fails with [ErrNotFound] and
+// [ErrDeadLetterNotFound].
+func (w *Webhooks) DropDeadLetter(ctx context.Context, id, eventID string) error {
+	if _, err := w.registry.load(ctx, id); err != nil {
+		return err
+	}
+	_, sequence, err := w.dead.take(ctx, id, eventID)
+	if err != nil {
+		return err
+	}
+	return w.dead.drop(ctx, sequence)
+}
+
+// Backlog is what waits to be sent to a webhook.
+type Backlog struct{ Pending, Parked, DeadLetters int64 }
+
+// Backlog counts what waits to be sent.
+func (w *Webhooks) Backlog(ctx context.Context, hook *Webhook) (Backlog, error) {
+	pending, err := w.config.Log.Pending(ctx, readerName(hook))
+	if err != nil {
+		return Backlog{}, err
+	}
+	parked, err := w.retries.parked(ctx, hook.ID)
+	if err != nil {
+		return Backlog{}, err
+	}
+	dead, err := w.dead.count(ctx, hook.ID)
+	return Backlog{Pending: int64(pending), Parked: parked, DeadLetters: dead}, err
+}
+
+// readersPrefix begins the names of all readers, so that others' are left alone.
+const readersPrefix = "webhook-"
+
+// readerName is the durable reader of a webhook in the event log.
+func readerName(hook *Webhook) string {
+	return fmt.Sprintf("%s%s__%d", readersPrefix, hook.ID, hook.begin.generation)
+}
+
+// readerOf is the inverse of readerName. An id may have underscores too.
+func readerOf(name string) (id string, generation uint64, ok bool) {
+	name, ok = strings.CutPrefix(name, readersPrefix)
+	at := strings.LastIndex(name, "__")
+	if !ok || at < 0 {
+		return "", 0, false
+	}
+	generation, err := strconv.ParseUint(name[at+2:], 10, 64)
+	return name[:at], generation, err == nil
+}
+
+func (w *Webhooks) readerConfig(hook *Webhook) eventlog.DurableConfig {
+	return eventlog.DurableConfig{
+		Name: readerName(hook), Begin: hook.begin.place, Filter: hook.logFilter(),
+		MaxPending: hook.concurrency(), AckWait: w.config.AckWait,
+	}
+}
