@@ -1,0 +1,49 @@
+package submit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Changes calls changed with each account that has something to be told of: at first
+// those that had it before, then whenever a submission is written, by whatever node.
+// It returns when ctx ends, with nil, or when the store fails.
+func (s *Store) Changes(ctx context.Context, changed func(account string)) error {
+	if err := s.changes(ctx, changed); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func (s *Store) changes(ctx context.Context, changed func(account string)) error {
+	// Before the list of what there is, so that nothing falls in between.
+	updates, err := s.kv.Watch(ctx, submissionPrefix+">", jetstream.UpdatesOnly(), jetstream.IgnoreDeletes(), jetstream.MetaOnly())
+	if err != nil {
+		return fmt.Errorf("watch the submissions: %w", err)
+	}
+	defer func() { _ = updates.Stop() }()
+	open, err := s.keys(ctx, openPrefix+">")
+	if err != nil {
+		return err
+	}
+	for _, key := range open {
+		account, _ := split(key)
+		changed(account)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, ok := <-updates.Updates():
+			if !ok {
+				return fmt.Errorf("the watch on the submissions has ended")
+			}
+			if entry != nil {
+				account, _ := split(entry.Key())
+				changed(account)
+			}
+		}
+	}
+}
