@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v3"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/postern-mail/postern/gateway"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/secret"
 )
@@ -44,6 +45,7 @@ type config struct {
 	EventsMaxAge   time.Duration
 	EventsReplicas int
 	PollInterval   time.Duration
+	GiveUpSending  time.Duration
 
 	WebhookWaits        []string
 	WebhookDisableAfter time.Duration
@@ -96,6 +98,8 @@ func (c *config) flags() []cli.Flag {
 			Usage: "copies of each event and record in a NATS cluster, `N` from 1 to 5"},
 		&cli.DurationFlag{Name: "poll-interval", Value: time.Minute, Destination: &c.PollInterval, Sources: c.sources("poll-interval"),
 			Usage: "look at folders that the server does not push every `DURATION`, unless an account says otherwise"},
+		&cli.DurationFlag{Name: "submission-give-up", Value: gateway.DefaultGiveUpSending, Destination: &c.GiveUpSending, Sources: c.sources("submission-give-up"),
+			Usage: "try for this `DURATION` to send mail that is refused for now"},
 		&cli.DurationFlag{Name: "link-timeout", Value: imapconn.DefaultLinkTimeout, Destination: &c.LinkTimeout, Sources: c.sources("link-timeout"),
 			Usage: "find out within `DURATION` that a connection to a mail server is dead"},
 		&cli.IntFlag{Name: "host-connections", Value: imapconn.DefaultHostConnections, Destination: &c.HostConnections, Sources: c.sources("host-connections"),
@@ -166,6 +170,9 @@ func (c *config) validate(isSet func(flag string) bool) error {
 	}
 	if c.PollInterval < time.Second {
 		return fmt.Errorf("--poll-interval is %s: give at least 1s", c.PollInterval)
+	}
+	if c.GiveUpSending < time.Minute {
+		return fmt.Errorf("--submission-give-up is %s: give at least 1m", c.GiveUpSending)
 	}
 	if err := c.checkLinks(); err != nil {
 		return err
