@@ -39,6 +39,8 @@ type world struct {
 	moves      *moves.Ledger
 	successors *moves.Successors
 	poll       time.Duration
+	// submissions knows of mail that is sent; nil means that none is.
+	submissions Submissions
 	// dial makes connections to mail servers; nil is the default.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// tls is the TLS configuration towards mail servers; nil is the default.
@@ -104,7 +106,8 @@ func (w *world) start() (stop func()) {
 	}
 	supervisor := New(Config{
 		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points, Moves: w.moves, Successors: w.successors,
-		Node: "test", PollInterval: w.poll, RetryCap: w.retryCap, Logger: logger,
+		Submissions: w.submissions,
+		Node:        "test", PollInterval: w.poll, RetryCap: w.retryCap, Logger: logger,
 		LinkTimeout: w.linkTimeout, pushGrace: w.pushGrace,
 	})
 	w.supervisor = supervisor

@@ -390,20 +390,11 @@ func TestPausedAccountIsNotWatched(t *testing.T) {
 	server, user := w.mailbox("ann")
 	w.start()
 	w.awaitState("ann", account.Connected)
-	pause := func(paused bool) {
-		_, err := w.accounts.Update(t.Context(), "ann", "", func(a *account.Account) error {
-			a.Paused = paused
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	pause(true)
+	w.setPaused("ann", true)
 	w.awaitState("ann", account.Paused)
 	w.awaitEvents("ann", event.TypeAccountPaused, 1)
 	server.Deliver(t, user, "INBOX", mail("while paused"))
-	pause(false)
+	w.setPaused("ann", false)
 	w.awaitState("ann", account.Connected)
 	w.awaitEvents("ann", event.TypeAccountResumed, 1)
 	wantSubjects(t, w.awaitEvents("ann", event.TypeMessageCreated, 1), "while paused")

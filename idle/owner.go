@@ -31,6 +31,9 @@ type owner struct {
 	created, deleted bool
 	// paused says that the log tells that the account is paused.
 	paused bool
+	// submissions is up to where submissions were told of, as far as the log says
+	// so and nothing else does.
+	submissions map[string]int
 	// lost says what the log no longer tells, empty when nothing.
 	lost    string
 	folders map[folder.Key]*folderState
@@ -111,7 +114,7 @@ func (o *owner) run(ctx context.Context) {
 			wait.reset()
 		}
 		delay := o.failed(ctx, &wait, err)
-		if pause(ctx, delay) != nil {
+		if o.between(ctx, delay) != nil {
 			o.leave()
 			return
 		}

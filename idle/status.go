@@ -138,22 +138,24 @@ func (o *owner) announce(ctx context.Context, state account.State, fact event.Da
 	o.announced = state
 }
 
-// pause announces that an account is not watched. It is all that is done about
-// a paused one.
+const pausedDetail = "Watching was paused. Resume the account to go on."
+
+// pause announces that an account is not watched, and then of what is sent from it.
 func (o *owner) pause(ctx context.Context) {
 	tryUntilDone(ctx, o.log, "announce that the account is paused", o.tellPaused)
 	if ctx.Err() == nil {
-		o.setState(ctx, account.Paused, "Watching was paused. Resume the account to go on.")
+		o.setState(ctx, account.Paused, pausedDetail)
+		o.whilePaused(ctx)
 	}
 }
 
-// tellPaused announces the pause, unless that is the last that was told.
+// tellPaused announces the pause, unless that was told.
 func (o *owner) tellPaused(ctx context.Context) error {
 	last, err := o.config.Log.Last(ctx, o.id())
 	if err != nil || last != nil && last.Type == event.TypeAccountPaused {
 		return err
 	}
-	if err := o.take(ctx); err != nil {
+	if err := o.take(ctx); err != nil || o.paused {
 		return err
 	}
 	return o.tell(ctx, &event.AccountPaused{AccountRef: event.AccountAt(o.id())})

@@ -38,6 +38,8 @@ type Config struct {
 	Moves *moves.Ledger
 	// Successors, unless nil, is told what became of messages that were moved.
 	Successors *moves.Successors
+	// Submissions knows what became of mail that was sent; nil means that none is.
+	Submissions Submissions
 	// Node names this process in account.owner_changed.
 	Node string
 	// PollInterval is how often folders that the server does not push are
@@ -63,6 +65,8 @@ type Supervisor struct {
 	config Config
 	mu     sync.Mutex
 	owners map[string]*running // by account; only Run's goroutine changes it
+	// sending are the accounts that may have something to tell of their submissions.
+	sending map[string]bool
 }
 
 // running is an owner at work, or the burial of a deleted account.
@@ -98,7 +102,7 @@ func New(config Config) *Supervisor {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Supervisor{config: config, owners: make(map[string]*running)}
+	return &Supervisor{config: config, owners: make(map[string]*running), sending: make(map[string]bool)}
 }
 
 // Run watches all accounts, follows their registration, change and deletion,
@@ -109,6 +113,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.mu.Lock()
 	clear(s.owners)
 	s.mu.Unlock()
+	if s.config.Submissions != nil {
+		wg.Go(func() { s.followSubmissions(ctx) })
+	}
 	s.buryMissed(ctx, &wg)
 	for change := range s.config.Accounts.Watch(ctx) {
 		s.apply(ctx, &wg, change)
@@ -135,6 +142,7 @@ func (s *Supervisor) apply(ctx context.Context, wg *sync.WaitGroup, change accou
 	next := &running{cancel: cancel, done: make(chan struct{})}
 	if change.Account != nil {
 		next.owner = newOwner(s.config, change.Account)
+		next.owner.changed.submissions = s.sending[change.ID]
 	}
 	s.owners[change.ID] = next
 	if before != nil && before.owner != nil {
@@ -204,6 +212,11 @@ func (s *Supervisor) tellDeleted(ctx context.Context, id string) error {
 // forget drops what is kept about an account. The checkpoints go last: as long
 // as there are any, the account is known to be there.
 func forget(ctx context.Context, config Config, id string) error {
+	if config.Submissions != nil {
+		if err := config.Submissions.Forget(ctx, id); err != nil {
+			return err
+		}
+	}
 	if err := config.Folders.Forget(ctx, id); err != nil {
 		return err
 	}

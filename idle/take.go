@@ -18,7 +18,7 @@ import (
 // is no longer the account's, and is refused.
 func (o *owner) take(ctx context.Context) error {
 	o.folders, o.names, o.inbox = make(map[folder.Key]*folderState), nil, nil
-	o.gone = make(map[folder.Key]bool)
+	o.gone, o.submissions = make(map[folder.Key]bool), make(map[string]int)
 	o.created, o.deleted, o.paused, o.lost = false, false, false, ""
 	if err := o.loadFirst(ctx); err != nil {
 		return err
@@ -186,10 +186,11 @@ func (o *owner) replay(entry *eventlog.Entry) error {
 	if err != nil {
 		return err
 	}
-	switch ev.Data.(type) {
+	switch data := ev.Data.(type) {
 	case *event.AccountDeleted:
 		// That was an earlier registration under the same id.
 		clear(o.folders)
+		clear(o.submissions)
 		o.created, o.deleted, o.paused = false, true, false
 	case *event.AccountCreated:
 		o.created = true
@@ -197,6 +198,9 @@ func (o *owner) replay(entry *eventlog.Entry) error {
 		o.paused = true
 	case *event.AccountResumed:
 		o.paused = false
+	case interface{ Told() (string, uint64) }:
+		id, number := data.Told()
+		o.submissions[id] = max(o.submissions[id], int(number))
 	}
 	if ev.Checkpoint == nil {
 		return nil

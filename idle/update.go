@@ -12,12 +12,14 @@ import (
 
 // changed is where others leave news for an owner at work.
 type changed struct {
-	mu        sync.Mutex
-	last      *account.Account // as far as the supervisor knows
-	pending   *account.Account // not yet taken over by the owner
-	folders   bool             // they have changed: see hint
-	interrupt func()           // ends the wait of the connection, nil without one
-	named     map[string]bool  // names of folders that something has changed in
+	mu      sync.Mutex
+	last    *account.Account // as far as the supervisor knows
+	pending *account.Account // not yet taken over by the owner
+	folders bool             // they have changed: see hint
+	// submissions says that there is something to tell of them.
+	submissions bool
+	interrupt   func()          // ends the wait of the connection, nil without one
+	named       map[string]bool // names of folders that something has changed in
 	// wake ends a wait without a connection's.
 	wake chan struct{}
 }
@@ -111,6 +113,8 @@ func (o *owner) takeUpdate(ctx context.Context) error {
 	}
 	o.elsewhere = o.elsewhere || o.changed.folders
 	o.changed.folders = false
+	submissions := o.changed.submissions
+	o.changed.submissions = false
 	o.changed.mu.Unlock()
 	if fields := changedFields(o.known, o.account); len(fields) > 0 {
 		err := o.tell(ctx, &event.AccountUpdated{AccountRef: event.AccountAt(o.id()), Fields: fields})
@@ -119,7 +123,14 @@ func (o *owner) takeUpdate(ctx context.Context) error {
 		}
 	}
 	o.known = o.account
-	return nil
+	if !submissions {
+		return nil
+	}
+	err := o.tellSubmissions(ctx)
+	if err != nil {
+		o.submitted() // so that it is tried again
+	}
+	return err
 }
 
 // changedFields names the settings that differ, as the API spells them.

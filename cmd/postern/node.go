@@ -247,6 +247,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	n.supervisor = idle.New(idle.Config{
 		Accounts: accounts, Connector: connector, Log: events, Folders: folders,
 		Checkpoints: folder.NewCheckpoints(bucket), Moves: moved, Successors: api.Successors, Node: host,
+		Submissions:  submissions,
 		PollInterval: cfg.PollInterval, LinkTimeout: cfg.LinkTimeout, Logger: n.log,
 	})
 	api.Watch = n.supervisor

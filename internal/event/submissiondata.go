@@ -1,5 +1,7 @@
 package event
 
+import "strings"
+
 // SubmissionName is the resource name of a submission.
 func SubmissionName(account, id string) string {
 	return "accounts/" + account + "/submissions/" + id
@@ -30,6 +32,11 @@ type SubmissionRecipient struct {
 	SMTPCode     int    `json:"smtpCode,omitempty"`
 	EnhancedCode string `json:"enhancedCode,omitempty"`
 	Text         string `json:"text,omitempty"`
+}
+
+// Told says how much has been told of which submission, by the last part of its name.
+func (s *Submission) Told() (id string, number uint64) {
+	return s.Submission[strings.LastIndexByte(s.Submission, '/')+1:], s.Number
 }
 
 func (s *Submission) resource(string) string { return s.Submission }

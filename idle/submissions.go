@@ -1,0 +1,171 @@
+package idle
+
+import (
+	"context"
+	"time"
+
+	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/submit"
+)
+
+// Submissions knows what became of the mail that accounts send.
+// [github.com/postern-mail/postern/internal/submit.Store] is one.
+type Submissions interface {
+	// Changes calls changed with the accounts that have something to be told of,
+	// until ctx ends.
+	Changes(ctx context.Context, changed func(account string)) error
+	// Untold gives what is to be told of an account's submissions.
+	Untold(ctx context.Context, account string, limit int) ([]submit.Untold, error)
+	// Told notes up to where a submission was told of.
+	Told(ctx context.Context, account, id string, number int) error
+	// Forget drops an account's submissions.
+	Forget(ctx context.Context, account string) error
+}
+
+// followSubmissions hands on which accounts have something to tell of their
+// submissions. Like a push of a mail server that is only a hint to look.
+func (s *Supervisor) followSubmissions(ctx context.Context) {
+	tryUntilDone(ctx, s.config.Logger, "watch the submissions", func(ctx context.Context) error {
+		return s.config.Submissions.Changes(ctx, s.submitted)
+	})
+}
+
+// submitted notes that there is something to tell of an account's submissions.
+func (s *Supervisor) submitted(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sending[id] = true
+	if running := s.owners[id]; running != nil && running.owner != nil {
+		running.owner.submitted()
+	}
+}
+
+// submitted tells the owner that there is something to tell of the account's
+// submissions. Any goroutine may call it.
+func (o *owner) submitted() {
+	c := &o.changed
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.submissions = true
+	c.rouse()
+}
+
+// toldAtOnce bounds what is read of the submissions at a time.
+const toldAtOnce = 100
+
+// tellSubmissions tells of what became of the account's submissions. Telling and
+// noting that it was told are two steps: what was told and not noted, the log says,
+// see [owner.replay].
+func (o *owner) tellSubmissions(ctx context.Context) error {
+	for {
+		untold, err := o.config.Submissions.Untold(ctx, o.id(), toldAtOnce)
+		if err != nil {
+			return logFailed(err)
+		}
+		if len(untold) == 0 {
+			return nil
+		}
+		var facts []event.Data
+		last := make(map[string]int)
+		for i := range untold {
+			u := &untold[i]
+			last[u.Submission.ID] = u.Number
+			if u.Number > o.submissions[u.Submission.ID] {
+				facts = append(facts, factOf(u))
+			}
+		}
+		if len(facts) > 0 {
+			if err := o.tell(ctx, facts...); err != nil {
+				return err
+			}
+		}
+		for id, number := range last {
+			if err := o.config.Submissions.Told(ctx, o.id(), id, number); err != nil {
+				// Only the log knows now that it was told, so nothing may be saved
+				// that would keep this part of it from being replayed.
+				o.writer = nil
+				return logFailed(err)
+			}
+			delete(o.submissions, id)
+		}
+	}
+}
+
+// factOf is what a step of a submission is to the world.
+func factOf(u *submit.Untold) event.Data {
+	s := u.Submission
+	base := event.Submission{
+		Submission: event.SubmissionName(s.Account, s.ID), State: string(u.State), MessageID: s.MessageID,
+		Attempt: u.Attempt, Detail: u.Detail, Number: uint64(u.Number),
+	}
+	for i := range s.Recipients {
+		r := &s.Recipients[i]
+		base.Recipients = append(base.Recipients, event.SubmissionRecipient{
+			Address: r.Address, State: string(r.State), SMTPCode: r.Reply.Code, EnhancedCode: r.Reply.Enhanced, Text: r.Reply.Text,
+		})
+	}
+	switch u.State {
+	case submit.Sent, submit.PartiallyRejected:
+		return &event.SubmissionSent{Submission: base}
+	case submit.Deferred:
+		return &event.SubmissionDeferred{Submission: base}
+	case submit.Failed:
+		return &event.SubmissionFailed{Submission: base}
+	case submit.Uncertain:
+		return &event.SubmissionUncertain{Submission: base}
+	case submit.Canceled:
+		return &event.SubmissionCanceled{Submission: base}
+	}
+	return &event.SubmissionQueued{Submission: base}
+}
+
+// between waits for the next attempt to reach the server. What there is to tell
+// meanwhile does not wait for it.
+func (o *owner) between(ctx context.Context, delay time.Duration) error {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case <-o.changed.wake:
+		}
+		if o.writer == nil {
+			continue // the account is not taken; it will be, by the next attempt
+		}
+		if err := o.takeUpdate(ctx); err != nil && ctx.Err() == nil {
+			o.log.Warn("tell of what changed while the server is away", "error", err)
+			o.writer = nil
+			return nil
+		}
+	}
+}
+
+// whilePaused tells of what there is to tell of an account that is not watched: mail
+// can be sent from it all the same.
+func (o *owner) whilePaused(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			// Nothing is saved: that the account was paused has to be found in the
+			// log, by whoever is to tell that it goes on.
+			return
+		case <-o.changed.wake:
+		}
+		tryUntilDone(ctx, o.log, "tell of a paused account", func(ctx context.Context) error {
+			if o.writer == nil {
+				if err := o.take(ctx); err != nil {
+					o.writer = nil
+					return err
+				}
+			}
+			return o.takeUpdate(ctx)
+		})
+		if ctx.Err() == nil {
+			o.setState(ctx, account.Paused, pausedDetail)
+		}
+	}
+}
