@@ -41,6 +41,7 @@ func settingsProto(a *account.Account) *posternv1.Account {
 		Email:       a.Email,
 		Imap:        serverProto(&a.IMAP),
 		Labels:      a.Labels,
+		Backfill:    posternv1.Account_Backfill(posternv1.Account_Backfill_value[string(a.Backfill)]),
 		Watch: &posternv1.Account_WatchPolicy{
 			ExcludedFolders: a.Watch.ExcludedFolders, IdleFolders: a.Watch.IdleFolders,
 		},
@@ -95,6 +96,9 @@ func applySettings(a *account.Account, in *posternv1.Account) {
 		a.SMTP = &smtp
 	}
 	a.Labels = in.GetLabels()
+	if backfill := in.GetBackfill(); backfill != posternv1.Account_BACKFILL_UNSPECIFIED {
+		a.Backfill = account.Backfill(backfill.String())
+	}
 	a.Watch.PollInterval = in.GetWatch().GetPollInterval().AsDuration()
 	a.Watch.ExcludedFolders = in.GetWatch().GetExcludedFolders()
 	a.Watch.IdleFolders = in.GetWatch().GetIdleFolders()

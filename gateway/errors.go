@@ -146,6 +146,8 @@ func classifyAccounts(err error) *failure {
 		return refuse(codes.NotFound, reasonAccountNotFound, "There is no such account.").because(err)
 	case errors.Is(err, account.ErrExists):
 		return refuse(codes.AlreadyExists, reasonAccountExists, "There is an account with this id already: choose another one.").because(err)
+	case errors.Is(err, account.ErrPaused):
+		return refuse(codes.FailedPrecondition, reasonAccountPaused, "The account is paused: resume it first.").because(err)
 	case errors.Is(err, account.ErrEtagMismatch):
 		return refuse(codes.Aborted, reasonEtagMismatch,
 			"Somebody else has changed the account meanwhile: get it again, and repeat the change with its new etag.").because(err)

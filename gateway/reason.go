@@ -37,6 +37,7 @@ const (
 const (
 	reasonAccountNotFound    reason = "ACCOUNT_NOT_FOUND"
 	reasonAccountExists      reason = "ACCOUNT_EXISTS"
+	reasonAccountPaused      reason = "ACCOUNT_PAUSED"
 	reasonFolderNotFound     reason = "FOLDER_NOT_FOUND"
 	reasonFolderExists       reason = "FOLDER_EXISTS"
 	reasonFolderNotEmpty     reason = "FOLDER_NOT_EMPTY"

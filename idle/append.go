@@ -70,14 +70,14 @@ func (o *owner) save(ctx context.Context) error {
 			all = false // it has to find its reset in the log again
 			continue
 		}
-		if !f.dirty || !f.started {
+		if !f.dirty || !f.started && !f.left {
 			continue
 		}
 		s := f.snapshot(head.Sequence, head.Number)
 		if err := o.config.Checkpoints.Save(ctx, o.id(), f.Key, s); err != nil {
 			return logFailed(err)
 		}
-		f.dirty, f.revision = false, s.Revision
+		f.dirty, f.revision, f.parts = false, s.Revision, s.Parts
 	}
 	if !all || o.saved == folder.Position(head) {
 		return nil

@@ -13,8 +13,11 @@ import (
 )
 
 // baseline counts the mail that was there before the account was registered as
-// told, without telling of it. Mail that came in between is new: it is known by
-// its date of arrival, on the server's clock, which has whole seconds.
+// told, without telling of it; the mail that is to be told of nevertheless is
+// left to the backfill. Mail that came in between is new: it has a UID that was
+// not given out when the folders were listed first, or a date of arrival, on the
+// server's clock, which has whole seconds, after that of the registration. In a
+// folder that was excluded until now everything is old.
 func (o *owner) baseline(ctx context.Context, conn *imapconn.Conn, f *folderState) error {
 	uids, _, err := allUIDs(ctx, conn)
 	if err != nil {
@@ -24,8 +27,11 @@ func (o *owner) baseline(ctx context.Context, conn *imapconn.Conn, f *folderStat
 	told := diff.Mailbox{UIDValidity: opened.UIDValidity, UIDNext: end(uids), HighestModSeq: opened.HighestModSeq, UIDs: uids}
 	if opened.UIDNext > 0 { // what came since the folder was opened is new
 		told.UIDNext = min(told.UIDNext, opened.UIDNext)
-		told.UIDs = diff.Below(uids, told.UIDNext)
 	}
+	if seen := o.first.Seen[f.Key]; !f.left && seen.UIDNext > 0 && seen.UIDValidity == opened.UIDValidity {
+		told.UIDNext = min(told.UIDNext, seen.UIDNext)
+	}
+	told.UIDs = diff.Below(uids, told.UIDNext)
 	f.identities = identities{}
 	// From the newest on, as long as there is nothing but new mail.
 	for rest := told.UIDs; len(rest) > 0; {
@@ -33,7 +39,7 @@ func (o *owner) baseline(ctx context.Context, conn *imapconn.Conn, f *folderStat
 		rest = diff.Subtract(rest, window)
 		var old, fresh imap.UIDSet
 		err = o.fetchIdentities(ctx, conn, window, func(m *imapconn.FetchMessage, emailID string) {
-			if m.InternalDate.Unix() > o.account.CreateTime.Unix() {
+			if !f.left && m.InternalDate.Unix() > o.account.CreateTime.Unix() {
 				fresh.AddNum(m.UID)
 				return
 			}
@@ -52,7 +58,11 @@ func (o *owner) baseline(ctx context.Context, conn *imapconn.Conn, f *folderStat
 			break
 		}
 	}
-	f.told, f.started, f.dirty = told, true, true
+	// What was watched before it was excluded has been told of once.
+	if o.account.Backfill == account.BackfillEnvelopes && f.told.UIDNext == 0 && len(told.UIDs) > 0 {
+		f.backfill = end(told.UIDs)
+	}
+	f.told, f.started, f.left, f.dirty = told, true, false, true
 	// The snapshot says what is old. Without it an owner that comes after a
 	// crash would have to guess again.
 	return o.save(ctx)

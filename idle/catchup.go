@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/imapconn"
 )
 
@@ -16,7 +15,6 @@ func (o *owner) catchUp(ctx context.Context, conn *imapconn.Conn) error {
 	if err != nil {
 		return err
 	}
-	started := o.inbox.started
 	if err := o.openInbox(ctx, conn); err != nil {
 		return err
 	}
@@ -28,10 +26,7 @@ func (o *owner) catchUp(ctx context.Context, conn *imapconn.Conn) error {
 		return err
 	}
 	o.nextSave = time.Now().Add(savePace)
-	if started {
-		return nil
-	}
-	return o.tell(ctx, &event.AccountSyncCompleted{AccountRef: event.AccountAt(o.id()), Folders: len(o.folders), Messages: o.messages()})
+	return o.finishSync(ctx)
 }
 
 // openInbox opens INBOX and looks at all of it.
@@ -44,15 +39,6 @@ func (o *owner) openInbox(ctx context.Context, conn *imapconn.Conn) error {
 	}
 	o.inbox.mark = o.inbox.listed
 	return nil
-}
-
-// messages counts what is known to be in the account's folders.
-func (o *owner) messages() int64 {
-	var n int64
-	for _, f := range o.folders {
-		n += int64(f.told.Count())
-	}
-	return n
 }
 
 // lookElsewhere looks at folders other than INBOX, on request connections. In
@@ -83,7 +69,16 @@ func (o *owner) lookAtEach(ctx context.Context, conn *imapconn.Conn, folders []*
 	for _, f := range folders {
 		for more := true; more; {
 			var err error
-			more, err = o.lookAt(ctx, f)
+			look := func() error {
+				var err error
+				more, err = o.lookAt(ctx, f)
+				return err
+			}
+			if f.backlog {
+				err = o.bulk(ctx, look)
+			} else {
+				err = look()
+			}
 			if err != nil && (ctx.Err() != nil || isLogError(err) || credentialsRefused(err)) {
 				return err
 			}

@@ -109,7 +109,8 @@ func (o *owner) ask(ctx context.Context, conn *imapconn.Conn, folders []*folderS
 		if _, told := hinted[f]; told && !conn.Has(imap.CapCondStore) {
 			f.mark = mark{} // STATUS tells of no flag but \Seen
 		}
-		if o.due(f, result.Data) {
+		f.listedAs(result.Data)
+		if f.due() {
 			changed = append(changed, f)
 		} else if f.listed == f.mark {
 			o.synced.set(f.Key)

@@ -145,7 +145,7 @@ func (o *owner) complete(ctx context.Context, conn *imapconn.Conn, found []liste
 // those to look at.
 func (o *owner) mergeFolders(ctx context.Context, resolved []folder.Folder, found []listed) ([]*folderState, error) {
 	names := make(map[string]*folderState, len(resolved))
-	var changed []*folderState
+	left := false
 	for i, r := range resolved {
 		f := o.folders[r.Key]
 		if f == nil {
@@ -153,26 +153,42 @@ func (o *owner) mergeFolders(ctx context.Context, resolved []folder.Folder, foun
 			o.folders[r.Key] = f
 		}
 		f.Folder = r
+		f.listedAs(found[i].status)
 		f.excluded = o.account.Watch.Excludes(strings.Join(r.Path(), "/"))
 		names[r.Name] = f
-		if !f.started && o.first.Folders != nil && !slices.Contains(o.first.Folders, r.Key) {
-			if err := o.folderCreated(ctx, f, found[i].status); err != nil {
+		if !f.started && !f.left && o.first.Folders != nil && !slices.Contains(o.first.Folders, r.Key) {
+			if err := o.folderCreated(ctx, f); err != nil {
 				return nil, err
 			}
 		}
-		due := o.due(f, found[i].status)
-		switch {
-		case r.Name == inboxName:
-			o.inbox = f // looked at on the watching connection
-		case due:
+		if f.excluded && !f.left {
+			f.leave()
+			left = true
+		}
+	}
+	o.names, o.inbox = names, names[inboxName]
+	if o.first.Folders == nil {
+		if err := o.saveFirst(ctx, resolved); err != nil {
+			return nil, err
+		}
+	}
+	if left {
+		if err := o.save(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.beginSync(ctx); err != nil {
+		return nil, err
+	}
+	var changed []*folderState
+	for _, r := range resolved {
+		switch f := names[r.Name]; {
+		case f == o.inbox: // looked at on the watching connection
+		case f.due():
 			changed = append(changed, f)
 		case f.listed == f.mark:
 			o.synced.set(f.Key)
 		}
-	}
-	o.names = names
-	if o.first.Folders == nil {
-		return changed, o.saveFirst(ctx, resolved)
 	}
 	return changed, nil
 }
@@ -181,8 +197,12 @@ func (o *owner) mergeFolders(ctx context.Context, resolved []folder.Folder, foun
 // later everything is new.
 func (o *owner) saveFirst(ctx context.Context, resolved []folder.Folder) error {
 	first := *o.first
+	first.Seen = make(map[folder.Key]folder.FirstSeen)
 	for _, r := range resolved {
 		first.Folders = append(first.Folders, r.Key)
+		if listed := o.folders[r.Key].listed; listed.next > 0 {
+			first.Seen[r.Key] = folder.FirstSeen{UIDValidity: listed.validity, UIDNext: listed.next}
+		}
 	}
 	if err := o.config.Checkpoints.SaveFirst(ctx, o.id(), &first); err != nil {
 		return logFailed(err)
@@ -191,19 +211,15 @@ func (o *owner) saveFirst(ctx context.Context, resolved []folder.Folder) error {
 	return nil
 }
 
-func (o *owner) folderCreated(ctx context.Context, f *folderState, status *imapconn.StatusData) error {
-	var validity uint32
-	if status != nil {
-		validity = status.UIDValidity
-	}
-	f.begin(validity)
+func (o *owner) folderCreated(ctx context.Context, f *folderState) error {
+	f.begin(f.listed.validity)
 	f.dirty = true
 	o.renaming = true
 	return o.tellOf(ctx, f, &event.FolderCreated{FolderRef: event.FolderAt(o.id(), f.Key, f.Path())})
 }
 
-// due reports whether a folder is to be looked at, given what STATUS says.
-func (o *owner) due(f *folderState, status *imapconn.StatusData) bool {
+// listedAs takes note of what STATUS says of a folder, nil for nothing.
+func (f *folderState) listedAs(status *imapconn.StatusData) {
 	now, before := time.Now(), f.listed
 	f.asked, f.listed = now, mark{}
 	if status != nil {
@@ -212,10 +228,15 @@ func (o *owner) due(f *folderState, status *imapconn.StatusData) bool {
 	if f.started && before != (mark{}) && f.listed != before {
 		f.rhythm.changed(now)
 	}
+}
+
+// due reports whether a folder is to be looked at, given what STATUS said last.
+func (f *folderState) due() bool {
+	now := time.Now()
 	switch {
 	case f.excluded || now.Before(f.parked):
 		return false
-	case !f.started || f.resetting || f.uidsUnknown:
+	case !f.started || f.resetting || f.uidsUnknown || f.recheck:
 		return true
 	}
 	return f.listed == mark{} || f.listed != f.mark

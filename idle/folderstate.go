@@ -31,6 +31,22 @@ type folderState struct {
 	// held are messages that are gone and not told of as deleted yet, because
 	// they may turn up in another folder.
 	held []heldBatch
+	// backfill is above the messages that were there at first and are yet to be
+	// told of, 0 when none are; unfilled is their number across a reset.
+	backfill imap.UID
+	unfilled uint64
+	// left says that the folder was excluded from watching, so that what is known
+	// of it no longer holds.
+	left bool
+	// recheck says that the next look compares all messages, whatever their
+	// number says.
+	recheck bool
+	// overflowing says that more has changed than is told at once, and that this
+	// was announced.
+	overflowing bool
+	// reused is above the UIDs that the server may give to other messages, 0
+	// unless it was seen to.
+	reused imap.UID
 	// covered is the number of the account's event up to which the snapshot
 	// that was loaded is good.
 	covered uint64
@@ -50,6 +66,7 @@ type folderState struct {
 	// kept.
 	dirty    bool
 	revision uint64
+	parts    bool
 	// unsettled counts the messages that were told of and have not been covered
 	// by told.HighestModSeq yet.
 	unsettled int
@@ -116,7 +133,9 @@ func (f *folderState) snapshot(sequence, number uint64) *folder.Snapshot {
 	s := &folder.Snapshot{
 		Sequence: sequence, Number: number,
 		UIDValidity: f.told.UIDValidity, UIDNext: f.told.UIDNext, HighestModSeq: f.told.HighestModSeq,
-		UIDs: f.told.UIDs, UIDsUnknown: f.uidsUnknown, Identities: f.identities.list(), Revision: f.revision,
+		UIDs: f.told.UIDs, UIDsUnknown: f.uidsUnknown, Identities: f.identities.list(),
+		Excluded: f.left, Overflowing: f.overflowing, Backfill: f.backfill, Reused: f.reused,
+		Revision: f.revision, Parts: f.parts,
 	}
 	f.told.Flags.Each(func(uid imap.UID, flags diff.Flags) {
 		s.Flags = append(s.Flags, folder.MessageFlags{UID: uid, Flags: string(flags)})
@@ -133,13 +152,19 @@ func (f *folderState) restore(s *folder.Snapshot) {
 	for _, m := range s.Identities {
 		f.identities.set(m.UID, m.EmailID)
 	}
-	f.started, f.uidsUnknown, f.revision = true, s.UIDsUnknown, s.Revision
+	f.started, f.left, f.uidsUnknown = !s.Excluded, s.Excluded, s.UIDsUnknown
+	f.overflowing, f.backfill, f.reused = s.Overflowing, s.Backfill, s.Reused
+	f.revision, f.parts = s.Revision, s.Parts
 }
 
 // apply moves the folder past one of its events.
 func (f *folderState) apply(data any, checkpoint *event.Checkpoint, uid imap.UID) {
 	switch data := data.(type) {
 	case *event.MessageCreated:
+		if data.Origin == event.OriginBackfill {
+			f.filled(uid, flagsOf(data.Flags), data.EmailID)
+			break
+		}
 		f.told.Apply(diff.Change{Kind: diff.Created, UID: uid, After: flagsOf(data.Flags)})
 		f.unsettled++
 		f.identities.set(uid, data.EmailID)
@@ -155,6 +180,8 @@ func (f *folderState) apply(data any, checkpoint *event.Checkpoint, uid imap.UID
 		f.remove(uid)
 	case *event.FolderCreated:
 		f.begin(checkpoint.UIDValidity)
+	case *event.FolderOverflow:
+		f.overflowing = true
 	case *event.FolderReset:
 		f.reset(data.UIDValidity)
 	}
@@ -171,9 +198,20 @@ func (f *folderState) remove(uid imap.UID) {
 // reset voids all numbers of the folder's messages. What they are is kept, to
 // know them again.
 func (f *folderState) reset(validity uint32) {
+	f.unfilled = diff.Count(diff.Below(f.told.UIDs, f.backfill))
+	f.backfill, f.reused = 0, 0
 	f.told = diff.Mailbox{UIDValidity: validity}
 	f.held = nil
 	f.resetting, f.dirty = true, true
+}
+
+// leave drops what is known of a folder that is not watched any more. When it is
+// watched again, all that is in it then is old.
+func (f *folderState) leave() {
+	f.told = diff.Mailbox{UIDValidity: f.told.UIDValidity, UIDNext: f.told.UIDNext}
+	f.identities, f.held, f.backfill, f.unfilled, f.reused = identities{}, nil, 0, 0, 0
+	f.started, f.left, f.dirty = false, true, true
+	f.resetting, f.uidsUnknown, f.backlog, f.overflowing, f.recheck = false, false, false, false, false
 }
 
 // begin makes the folder one of whose messages none has been announced.

@@ -54,6 +54,8 @@ type world struct {
 	retryCap time.Duration
 	// supervisor is the one that was started last.
 	supervisor *Supervisor
+	// overflowAfter is how many changes at once are very many; 0 is the default.
+	overflowAfter int
 }
 
 func newWorld(t testing.TB) *world {
@@ -107,7 +109,7 @@ func (w *world) start() (stop func()) {
 	supervisor := New(Config{
 		Accounts: w.accounts, Connector: connector, Log: w.log, Folders: w.folders, Checkpoints: w.points, Moves: w.moves, Successors: w.successors,
 		Submissions: w.submissions,
-		Node:        "test", PollInterval: w.poll, RetryCap: w.retryCap, Logger: logger,
+		Node:        "test", PollInterval: w.poll, RetryCap: w.retryCap, OverflowAfter: w.overflowAfter, Logger: logger,
 		LinkTimeout: w.linkTimeout, pushGrace: w.pushGrace,
 	})
 	w.supervisor = supervisor

@@ -20,7 +20,7 @@ import (
 // only new mail is looked for. more says that there is more new mail than one
 // look takes; look again.
 func (o *owner) lookAtOpened(ctx context.Context, conn *imapconn.Conn, f *folderState, fresh, full bool) (more bool, err error) {
-	if err := o.prepare(ctx, conn, f); err != nil {
+	if err := o.prepare(ctx, conn, f, fresh); err != nil {
 		return false, err
 	}
 	origin := event.OriginNew
@@ -39,12 +39,15 @@ func (o *owner) lookAtOpened(ctx context.Context, conn *imapconn.Conn, f *folder
 	}
 	told, err := o.tellChanges(ctx, l, origin)
 	f.backlog = l.more
+	if err == nil && full && !l.more {
+		f.recheck = false
+	}
 	// A server that has more and more mail and never gives any is not asked on.
 	return l.more && told > 0, err
 }
 
 // prepare makes what is known of a folder comparable with what the server has.
-func (o *owner) prepare(ctx context.Context, conn *imapconn.Conn, f *folderState) error {
+func (o *owner) prepare(ctx context.Context, conn *imapconn.Conn, f *folderState, fresh bool) error {
 	if !f.started {
 		return o.baseline(ctx, conn, f)
 	}
@@ -52,7 +55,12 @@ func (o *owner) prepare(ctx context.Context, conn *imapconn.Conn, f *folderState
 		return err
 	}
 	if f.uidsUnknown && !f.resetting {
-		return o.listAgain(ctx, conn, f)
+		if err := o.listAgain(ctx, conn, f); err != nil {
+			return err
+		}
+	}
+	if fresh && !f.resetting {
+		return o.checkUIDNext(ctx, conn, f)
 	}
 	return nil
 }
@@ -60,16 +68,17 @@ func (o *owner) prepare(ctx context.Context, conn *imapconn.Conn, f *folderState
 // lookAtInbox looks at INBOX, which is open on the watching connection, until
 // all is told.
 func (o *owner) lookAtInbox(ctx context.Context, conn *imapconn.Conn, fresh, full bool) error {
-	for {
-		more, err := o.lookAtOpened(ctx, conn, o.inbox, fresh, full)
-		if err != nil {
+	more, err := o.lookAtOpened(ctx, conn, o.inbox, fresh, full)
+	for more && err == nil {
+		err = o.bulk(ctx, func() error {
+			more, err = o.lookAtOpened(ctx, conn, o.inbox, fresh, full)
 			return err
-		}
-		if !more {
-			o.synced.set(o.inbox.Key)
-			return nil
-		}
+		})
 	}
+	if err == nil {
+		o.synced.set(o.inbox.Key)
+	}
+	return err
 }
 
 // look gathers what one look at an open folder finds.
@@ -86,6 +95,8 @@ type look struct {
 	envelopes map[imap.UID]*message.Envelope
 	// moved says of new messages where they were before.
 	moved map[imap.UID]folder.MessageID
+	// waiting is how many new messages were counted, this look's among them.
+	waiting uint64
 	// more says that there is new mail that this look did not take.
 	more bool
 }
@@ -206,19 +217,11 @@ func (l *look) firstOf(ctx context.Context, set imap.UIDSet) (imap.UIDSet, error
 	if err != nil {
 		return nil, err
 	}
-	var first imap.UIDSet
-	left := newAtOnce
-	for uid := range diff.All(diff.Subtract(found.All, l.folder.told.UIDs)) {
-		if uid < l.folder.told.UIDNext {
-			continue
-		}
-		if left--; left < 0 {
-			l.more = true
-			break
-		}
-		first.AddNum(uid)
-	}
-	return first, nil
+	untold := diff.Subtract(found.All, l.folder.told.UIDs)
+	untold = diff.Subtract(untold, diff.Below(untold, l.folder.told.UIDNext))
+	l.waiting = diff.Count(untold)
+	l.more = l.waiting > newAtOnce
+	return first(untold, newAtOnce), nil
 }
 
 func (l *look) see(m *imapconn.FetchMessage) {
@@ -244,8 +247,13 @@ func (l *look) fetchChanges(ctx context.Context) error {
 	if len(told.UIDs) == 0 && len(l.arrivals) == 0 {
 		return nil
 	}
+	if l.folder.recheck {
+		// Also those that the server does not say have changed.
+		if err := l.fetchFlags(ctx, l.window(), &imapconn.FetchOptions{}); err != nil {
+			return err
+		}
+	}
 	items := &imapconn.FetchOptions{}
-	items.Flags = true
 	set := imap.UIDSet{{Start: 1, Stop: 0}}
 	// A folder may do without mod-sequences on a server that has them (RFC 7162
 	// section 3.1.2.2).
@@ -256,20 +264,29 @@ func (l *look) fetchChanges(ctx context.Context) error {
 		}
 		items.ModSeq, items.ChangedSince = true, told.HighestModSeq
 		items.Vanished = l.vanished
-	} else if set = l.window(); len(set) == 0 {
+	} else {
+		set = l.window()
+	}
+	return l.fetchFlags(ctx, set, items)
+}
+
+// fetchFlags sees the flags of messages. With items.ChangedSince all changes up
+// to the highest MODSEQ of the answers are among them.
+func (l *look) fetchFlags(ctx context.Context, set imap.UIDSet, items *imapconn.FetchOptions) error {
+	if len(set) == 0 {
 		return nil
 	}
+	items.Flags = true
 	return l.conn.Fetch(ctx, set, items, func(m *imapconn.FetchMessage) error {
 		if m.UID == 0 || m.Flags == nil {
 			return nil
 		}
-		// All changes up to the highest of the answers are among the answers.
-		if byModSeq {
+		if items.ChangedSince > 0 {
 			l.found.HighestModSeq = max(l.found.HighestModSeq, m.ModSeq)
 		}
 		if l.arrivals[m.UID] != nil {
 			l.arrive(m)
-		} else if told.UIDs.Contains(m.UID) {
+		} else if l.folder.told.UIDs.Contains(m.UID) {
 			l.see(m)
 		}
 		return nil

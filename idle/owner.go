@@ -61,6 +61,8 @@ type owner struct {
 	// pollAgain is when hints may bring about another poll, and othersAfter when
 	// the server lets folders other than INBOX be opened again.
 	pollAgain, othersAfter time.Time
+	// backfillAfter is when old mail is told of again, after a failure.
+	backfillAfter time.Time
 
 	// elsewhere says that somebody told of changes of folders, or in others than
 	// INBOX without saying in which; hinted has the folders that were named.

@@ -84,6 +84,14 @@ func (o *owner) matchAgain(ctx context.Context, conn *imapconn.Conn, f *folderSt
 		told.UIDNext = unknown[0].Start
 	}
 	f.told, f.resetting, f.uidsUnknown, f.dirty = told, false, false, true
+	if f.unfilled > 0 {
+		f.backfill, f.unfilled = end(first(told.UIDs, int(f.unfilled))), 0
+		err := o.tellGap(ctx, f, "The server renumbered the folder while the mail that was there at first was told of. "+
+			"Some of it may be told of again, or not at all.")
+		if err != nil {
+			return err
+		}
+	}
 	return o.save(ctx)
 }
 
@@ -97,6 +105,48 @@ func (o *owner) listAgain(ctx context.Context, conn *imapconn.Conn, f *folderSta
 	f.told.UIDs = diff.Below(uids, f.told.UIDNext)
 	f.uidsUnknown, f.dirty = false, true
 	return o.tellGap(ctx, f, "The folder's list of messages had to be made anew; deletions since it was last watched are not known.")
+}
+
+// checkUIDNext notices a server whose UIDNEXT goes back. It must not (RFC 9051
+// section 2.3.1.1), and gives UIDs again that were others'. What is there no more
+// is told of; what comes under a UID that was told of before is new all the same.
+func (o *owner) checkUIDNext(ctx context.Context, conn *imapconn.Conn, f *folderState) error {
+	next := conn.SelectData().UIDNext
+	if next == 0 || next >= f.told.UIDNext {
+		return nil
+	}
+	// Some tell a UIDNEXT that has nothing to do with their messages.
+	highest := imap.UID(0)
+	items := &imapconn.FetchOptions{}
+	items.UID = true
+	if conn.NumMessages() > 0 {
+		err := conn.Fetch(ctx, imap.UIDSet{{Start: next, Stop: 0}}, items, func(m *imapconn.FetchMessage) error {
+			highest = max(highest, m.UID)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if highest >= next {
+		return nil
+	}
+	first := f.reused == 0
+	gone := diff.Subtract(f.told.UIDs, diff.Below(f.told.UIDs, next))
+	l := &look{owner: o, conn: conn, folder: f, found: diff.Look{Vanished: gone}}
+	if _, err := o.tellAll(ctx, l, event.OriginNew); err != nil {
+		return err
+	}
+	f.reused, f.told.UIDNext, f.dirty = max(f.reused, f.told.UIDNext), next, true
+	if !first {
+		return nil
+	}
+	err := o.tellGap(ctx, f, fmt.Sprintf("The server's next UID went back from %d to %d, so it may give UIDs again that other messages had. "+
+		"A message may have come and gone unseen.", f.reused, next))
+	if err != nil {
+		return err
+	}
+	return o.save(ctx)
 }
 
 // tellGap announces that changes in a folder may have been missed.

@@ -49,6 +49,9 @@ type Config struct {
 	// [imapconn.DefaultLinkTimeout]. The connections of Connector answer within a
 	// third of it, or fail.
 	LinkTimeout time.Duration
+	// OverflowAfter is how many changes of a folder at once are announced as a
+	// folder.overflow before they are told; 0 means 10,000.
+	OverflowAfter int
 	// RetryCap bounds the wait between attempts to reach a mail server; 0 means
 	// [DefaultRetryCap].
 	RetryCap time.Duration
@@ -58,6 +61,8 @@ type Config struct {
 	// pushGrace is how long a server must have been silent for mail that is then
 	// found to count as mail that it did not tell of.
 	pushGrace time.Duration
+	// bulk has a token for each account that reads much mail.
+	bulk chan struct{}
 }
 
 // Supervisor runs an owner for every account that is to be watched.
@@ -102,6 +107,10 @@ func New(config Config) *Supervisor {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	if config.OverflowAfter <= 0 {
+		config.OverflowAfter = defaultOverflowAfter
+	}
+	config.bulk = make(chan struct{}, bulkAtOnce)
 	return &Supervisor{config: config, owners: make(map[string]*running), sending: make(map[string]bool)}
 }
 

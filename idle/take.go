@@ -39,6 +39,9 @@ func (o *owner) take(ctx context.Context) error {
 	if err := o.nameFolders(ctx); err != nil {
 		return err
 	}
+	if o.syncing() {
+		o.recheckAll()
+	}
 	// What is appended here builds upon all that was replayed: had somebody
 	// else appended in between, it would be refused.
 	return o.tell(ctx, o.takenFacts()...)
@@ -198,6 +201,8 @@ func (o *owner) replay(entry *eventlog.Entry) error {
 		o.paused = true
 	case *event.AccountResumed:
 		o.paused = false
+	case *event.AccountSyncStarted, *event.AccountSyncCompleted:
+		o.replaySync(ev.Data)
 	case interface{ Told() (string, uint64) }:
 		id, number := data.Told()
 		o.submissions[id] = max(o.submissions[id], int(number))
@@ -248,6 +253,9 @@ func (o *owner) replayInto(f *folderState, ev event.Event) error {
 	case *event.FolderCreated:
 		created = true
 		delete(o.gone, f.Key)
+	}
+	if f.left {
+		return nil // until it is looked at again, which begins with a snapshot
 	}
 	if !f.started && !created {
 		f.told.UIDValidity, f.told.UIDNext = ev.Checkpoint.UIDValidity, diff.After(ev.Checkpoint.UID)

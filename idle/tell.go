@@ -23,9 +23,7 @@ func (o *owner) tellChanges(ctx context.Context, l *look, origin event.Origin) (
 			return 0, err
 		}
 	}
-	changes := diff.Compare(&f.told, &l.found)
-	told = len(changes)
-	if err := o.tellEach(ctx, l, changes, origin); err != nil {
+	if told, err = o.tellAll(ctx, l, origin); err != nil {
 		return told, err
 	}
 	if l.found.HighestModSeq > f.told.HighestModSeq {
@@ -36,6 +34,54 @@ func (o *owner) tellChanges(ctx context.Context, l *look, origin event.Origin) (
 		f.unsettled = 0
 	}
 	return told, nil
+}
+
+// deletedAtOnce bounds the deletions that are held in memory together.
+const deletedAtOnce = 10_000
+
+// tellAll tells what a look found. When that is very much, it says so first.
+func (o *owner) tellAll(ctx context.Context, l *look, origin event.Origin) (told int, err error) {
+	f := l.folder
+	held := l.found.Held
+	gone := diff.Subtract(diff.Gone(&f.told, &l.found), held)
+	// Flags that were seen may be as they were; most of those that the server was
+	// asked for are not.
+	waiting := max(l.waiting, uint64(len(l.arrivals))) + diff.Count(gone) + uint64(len(l.found.Messages)-len(l.arrivals))
+	if err := o.overflow(ctx, f, waiting); err != nil {
+		return 0, err
+	}
+	for {
+		rest := diff.Subtract(gone, first(gone, deletedAtOnce))
+		l.found.Held = diff.Union(held, rest)
+		changes := diff.Compare(&f.told, &l.found)
+		told += len(changes)
+		if err := o.tellEach(ctx, l, changes, origin); err != nil {
+			return told, err
+		}
+		if gone = rest; len(gone) == 0 {
+			break
+		}
+	}
+	if f.overflowing && !l.more {
+		f.overflowing, f.dirty = false, true
+	}
+	return told, nil
+}
+
+// defaultOverflowAfter is how many changes of a folder at once are many.
+const defaultOverflowAfter = 10_000
+
+// overflow announces that there are more changes to tell of than a consumer may
+// want to follow one by one, once until they are told.
+func (o *owner) overflow(ctx context.Context, f *folderState, changes uint64) error {
+	if f.overflowing || changes <= uint64(o.config.OverflowAfter) {
+		return nil
+	}
+	f.overflowing, f.dirty = true, true
+	return o.tellOf(ctx, f, &event.FolderOverflow{
+		FolderRef: event.FolderAt(o.id(), f.Key, f.Path()), Changes: changes,
+		Reason: "So many messages came, changed or went that it may be quicker to read the folder anew. The events of all of them follow.",
+	})
 }
 
 // tellEach tells changes of a folder, and moves the folder past them.
@@ -76,7 +122,7 @@ func (o *owner) dataOf(l *look, change diff.Change, origin event.Origin) event.D
 			o.folders[from.Folder].remove(from.UID)
 			return movedData(ref, from, o.id(), m)
 		}
-		if change.Late {
+		if change.Late || change.UID < l.folder.reused {
 			origin = event.OriginReappeared
 		}
 		return createdData(ref, m, envelope, origin)

@@ -15,7 +15,7 @@ import (
 // QRESYNC an EXPUNGE need not raise it (RFC 7162 section 3.1.2.1).
 func (l *look) compareUIDs(ctx context.Context) error {
 	left := diff.Subtract(diff.Subtract(l.folder.told.UIDs, l.found.Vanished), l.folder.holding())
-	if diff.Count(left)+uint64(len(l.arrivals)) == uint64(l.conn.NumMessages()) {
+	if diff.Count(left)+uint64(len(l.arrivals)) == uint64(l.conn.NumMessages()) && !l.folder.recheck {
 		l.folder.late = nil
 		return nil
 	}

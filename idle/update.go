@@ -100,7 +100,7 @@ func (o *owner) follow(before *owner) {
 
 // sameWatch reports whether an owner can go on although the account changed.
 func sameWatch(a, b *account.Account) bool {
-	return a.ConnectionRevision == b.ConnectionRevision && a.Paused == b.Paused &&
+	return a.ConnectionRevision == b.ConnectionRevision && a.Reconnects == b.Reconnects && a.Paused == b.Paused &&
 		a.CreateTime.Equal(b.CreateTime) && a.Watch.Equal(b.Watch)
 }
 
@@ -123,6 +123,9 @@ func (o *owner) takeUpdate(ctx context.Context) error {
 		}
 	}
 	o.known = o.account
+	if o.first.Folders != nil && o.first.SyncStarted < o.wantedSync() {
+		o.elsewhere = true // somebody asks for a look at everything
+	}
 	if !submissions {
 		return nil
 	}
@@ -131,6 +134,12 @@ func (o *owner) takeUpdate(ctx context.Context) error {
 		o.submitted() // so that it is tried again
 	}
 	return err
+}
+
+// sameServer reports whether two settings lead to the same mailbox. New
+// connections may have been asked for without any change.
+func sameServer(a, b *account.Account) bool {
+	return a.ConnectionRevision == b.ConnectionRevision || a.Reconnects != b.Reconnects && a.IMAP.Equal(&b.IMAP)
 }
 
 // changedFields names the settings that differ, as the API spells them.
@@ -142,7 +151,7 @@ func changedFields(a, b *account.Account) []string {
 	}{
 		{"displayName", a.DisplayName == b.DisplayName},
 		{"email", a.Email == b.Email},
-		{"imap", a.ConnectionRevision == b.ConnectionRevision},
+		{"imap", sameServer(a, b)},
 		{"smtp", a.SMTP.Equal(b.SMTP)},
 		{"labels", maps.Equal(a.Labels, b.Labels)},
 		{"watch", a.Watch.Equal(b.Watch)},

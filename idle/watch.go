@@ -87,6 +87,9 @@ func (o *owner) watch(ctx context.Context, conn *imapconn.Conn) error {
 		if err := o.seeTo(ctx, conn); err != nil {
 			return err
 		}
+		if err := o.backfill(ctx); err != nil {
+			return err
+		}
 		if !time.Now().Before(o.nextSave) {
 			if err := o.save(ctx); err != nil {
 				return err
@@ -126,6 +129,9 @@ func (o *owner) seeTo(ctx context.Context, conn *imapconn.Conn) error {
 
 // untilDue is how long there is nothing to do.
 func (o *owner) untilDue() time.Duration {
+	if o.nextBackfill() != nil {
+		return 0 // what the server has told is looked at in between
+	}
 	next := o.nextPoll
 	for _, at := range []time.Time{o.nextAsk, o.nextLook} {
 		if at.Before(next) {
@@ -217,6 +223,9 @@ func (o *owner) poll(ctx context.Context, conn *imapconn.Conn) error {
 	took := time.Since(began)
 	look := func() error { return o.lookElsewhere(ctx, conn, changed) }
 	if err := o.learn(changed, hinted, fair, look); err != nil {
+		return err
+	}
+	if err := o.finishSync(ctx); err != nil {
 		return err
 	}
 	o.posts.keep(ctx, o.postNames())

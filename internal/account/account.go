@@ -32,8 +32,14 @@ type Account struct {
 	SMTP   *Endpoint
 	Labels map[string]string
 	Watch  WatchPolicy
+	// Backfill says what is told of the mail that is there at first. It cannot be
+	// changed.
+	Backfill Backfill
 	// Paused accounts are not watched. They can be read all the same.
 	Paused bool
+	// Reconnects and Resyncs count how often somebody asked for new connections
+	// and for a comparison of everything. Their change is what asks.
+	Reconnects, Resyncs uint64
 
 	// IdentityScheme is how the email_id of a message is found, empty until the
 	// first connection has pinned it.
@@ -100,6 +106,15 @@ type WatchPolicy struct {
 	// unless the server tells of all folders on one.
 	IdleFolders []string
 }
+
+// Backfill says what is told of the mail that was there before the account.
+type Backfill string
+
+// What may be told, as the API has it.
+const (
+	BackfillNone      Backfill = "NONE"
+	BackfillEnvelopes Backfill = "ENVELOPES"
+)
 
 // IdentityScheme is a way to tell that two messages are the same mail.
 type IdentityScheme string

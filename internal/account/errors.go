@@ -16,6 +16,9 @@ var (
 	// ErrRequestIDReused says that a request id was used before for something
 	// else, or for an account that has been deleted since.
 	ErrRequestIDReused = errors.New("the request id has been used for another request: use a fresh one")
+	// ErrPaused says that something was asked for that a paused account does not
+	// do.
+	ErrPaused = errors.New("the account is paused")
 	// ErrUnreadable says that a stored account cannot be read: it is damaged,
 	// or written by a later version of Postern.
 	ErrUnreadable = errors.New("stored account cannot be read")

@@ -22,7 +22,10 @@ type record struct {
 	SMTP        *endpointRecord   `json:"smtp,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Watch       watchRecord       `json:"watch,omitzero"`
+	Backfill    Backfill          `json:"backfill,omitempty"`
 	Paused      bool              `json:"paused,omitempty"`
+	Reconnects  uint64            `json:"reconnects,omitempty"`
+	Resyncs     uint64            `json:"resyncs,omitempty"`
 
 	IdentityScheme IdentityScheme `json:"identity_scheme,omitempty"`
 	IdentityKey    sealed         `json:"identity_key,omitempty"`
@@ -110,7 +113,8 @@ func (r *Registry) encode(a *Account, revision uint64, request string) ([]byte, 
 func newRecord(a *Account, seal func(field string, value secret.String) sealed) *record {
 	rec := &record{
 		Version: recordVersion, ID: a.ID, DisplayName: a.DisplayName, Email: a.Email,
-		IMAP: newEndpointRecord("imap", a.IMAP, seal), Labels: a.Labels, Watch: watchRecord(a.Watch), Paused: a.Paused,
+		IMAP: newEndpointRecord("imap", a.IMAP, seal), Labels: a.Labels, Watch: watchRecord(a.Watch),
+		Backfill: a.Backfill, Paused: a.Paused, Reconnects: a.Reconnects, Resyncs: a.Resyncs,
 		IdentityScheme: a.IdentityScheme, IdentityKey: seal("identity_key", a.IdentityKey),
 		CreateTime: a.CreateTime, UpdateTime: a.UpdateTime, Connection: a.ConnectionRevision,
 	}
@@ -159,10 +163,14 @@ func (r *Registry) decode(id string, value []byte) (*stored, error) {
 	s := &sealer{box: r.box, id: id}
 	a := &Account{
 		ID: id, DisplayName: rec.DisplayName, Email: rec.Email, IMAP: s.endpoint("imap", &rec.IMAP),
-		Labels: rec.Labels, Watch: WatchPolicy(rec.Watch), Paused: rec.Paused,
+		Labels: rec.Labels, Watch: WatchPolicy(rec.Watch),
+		Backfill: rec.Backfill, Paused: rec.Paused, Reconnects: rec.Reconnects, Resyncs: rec.Resyncs,
 		IdentityScheme: rec.IdentityScheme, IdentityKey: s.open("identity_key", rec.IdentityKey),
 		CreateTime: rec.CreateTime, UpdateTime: rec.UpdateTime, ConnectionRevision: rec.Connection,
 		Etag: rec.etag(),
+	}
+	if a.Backfill == "" { // written before there was a choice
+		a.Backfill = BackfillNone
 	}
 	if rec.SMTP != nil {
 		smtp := s.endpoint("smtp", rec.SMTP)

@@ -200,6 +200,11 @@ func (r *Registry) Update(ctx context.Context, id, etag string, change func(*Acc
 		if err := next.Validate(); err != nil {
 			return nil, err
 		}
+		if next.Backfill != current.account.Backfill {
+			return nil, &ValidationError{Fields: []FieldError{{
+				Field: "backfill", Description: "is settled when the account is created and cannot be changed",
+			}}}
+		}
 		same, err := sameSettings(current.account, next)
 		if err != nil {
 			return nil, err
@@ -207,7 +212,7 @@ func (r *Registry) Update(ctx context.Context, id, etag string, change func(*Acc
 		if same {
 			return r.cache.read(id)
 		}
-		if !next.IMAP.sameConnection(current.account.IMAP) {
+		if !next.IMAP.sameConnection(current.account.IMAP) || next.Reconnects != current.account.Reconnects {
 			next.ConnectionRevision = newConnectionRevision()
 		}
 		next.UpdateTime = now()

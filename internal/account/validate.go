@@ -48,11 +48,15 @@ var defaultPorts = map[string]map[TLSMode]int{
 }
 
 // Normalize fills in what may be left out: the TLS mode (TLS), the port usual
-// for the mode, and the user name (the email address). An SMTP credential that
+// for the mode, the user name (the email address) and that nothing is told of
+// the mail that is there. An SMTP credential that
 // repeats the OAuth 2.0 grant of IMAP is dropped, so that the two share one:
 // refreshing one copy of a grant ends the other.
 func (a *Account) Normalize() {
 	a.IMAP.normalize("imap")
+	if a.Backfill == "" {
+		a.Backfill = BackfillNone
+	}
 	if a.IMAP.Username == "" {
 		a.IMAP.Username = a.Email
 	}
@@ -98,6 +102,7 @@ func (a *Account) Validate() error {
 	}
 	v.labels(a.Labels)
 	v.watch(&a.Watch)
+	v.check(a.Backfill == BackfillNone || a.Backfill == BackfillEnvelopes, "backfill", "use NONE or ENVELOPES")
 	if len(v) > 0 {
 		return &ValidationError{Fields: v}
 	}

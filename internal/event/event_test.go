@@ -66,7 +66,7 @@ func TestIDs(t *testing.T) {
 	}{
 		{"created", 0, created(), "leeep3rrc4gse6beq1mshvonno"},
 		{"created, later", 9, created(), "leeep3rrc4gse6beq1mshvonno"},
-		{"deleted", 0, &event.MessageDeleted{MessageRef: event.MessageAt("ann", placed, "", "")}, "4dree6rml36nlumq7i8org12h4"},
+		{"deleted", 0, &event.MessageDeleted{MessageRef: event.MessageAt("ann", placed, "", "")}, "s05lhonkf34hdv2rtp9ann53i4"},
 		{"moved", 0, &event.MessageMoved{MessageRef: event.MessageAt("ann", other, "", ""), PreviousMessage: event.MessageName("ann", placed)}, "0anora0c7attsu3aijcvla9ebc"},
 		{"updated by modseq", 0, updated(77), "rcsf57o80i8evhess1p030hb34"},
 		{"updated by modseq, later", 9, updated(77), "rcsf57o80i8evhess1p030hb34"},

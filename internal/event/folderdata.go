@@ -61,11 +61,13 @@ func (f *FolderReset) addKey(k naturalKey, _ uint64) {
 	k.number(uint64(f.UIDValidity))
 }
 
-// FolderOverflow is the data of folder.overflow: more changed at once than is
-// announced one by one; read the folder again.
+// FolderOverflow is the data of folder.overflow: very much changed at once. The
+// events of it follow; a consumer may rather read the folder again.
 type FolderOverflow struct {
 	FolderRef
-	Reason string `json:"reason"`
+	// Changes is about how many events are to follow.
+	Changes uint64 `json:"changes,string"`
+	Reason  string `json:"reason"`
 }
 
 // EventType implements [Data].

@@ -174,6 +174,13 @@ type MessageDeleted struct{ MessageRef }
 // EventType implements [Data].
 func (*MessageDeleted) EventType() Type { return TypeMessageDeleted }
 
+// addKey: a message can go again that a server took back to be gone, and a name
+// can be given again to another message.
+func (m *MessageDeleted) addKey(k naturalKey, after uint64) {
+	m.MessageRef.addKey(k, after)
+	k.number(after)
+}
+
 // MessageMissing is the data of message.missing: the server counted a message
 // that could not be read, however often it was tried.
 type MessageMissing struct {

@@ -1,60 +1,16 @@
 package folder
 
 import (
-	"bytes"
-	"compress/flate"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/nats-io/nats.go/jetstream"
 )
-
-// Snapshot is what an owner remembers of a folder, as of a position in the
-// event log. Events behind that position bring it up to date, so a snapshot may
-// be old, but never wrong.
-type Snapshot struct {
-	// Sequence is the position in the event log: all events of the account up
-	// to it are part of the snapshot.
-	Sequence uint64
-	// Number is the number of the account's event there.
-	Number        uint64
-	UIDValidity   uint32
-	UIDNext       imap.UID
-	HighestModSeq uint64
-	// UIDs are the messages known to be there, as sorted, disjoint ranges.
-	// UIDsUnknown says that they are not known.
-	UIDs        imap.UIDSet
-	UIDsUnknown bool
-	// Flags are those of the newest messages, by ascending UID.
-	Flags []MessageFlags
-	// Identities are the email ids of the newest messages, by ascending UID. By
-	// them mail is known again where it was moved, and after a change of
-	// UIDVALIDITY.
-	Identities []Identity
-
-	// Revision is that of the stored snapshot which this one is to replace, 0
-	// when there is none. It is not part of what is stored.
-	Revision uint64
-}
-
-// Identity is what one message is, wherever it is; at most 255 bytes.
-type Identity struct {
-	UID     imap.UID
-	EmailID string
-}
-
-// MessageFlags are the flags of one message, in a form of the owner's choice.
-type MessageFlags struct {
-	UID   imap.UID
-	Flags string
-}
 
 // Checkpoints keeps the snapshots of all folders. Only the owner of an account
 // writes there. What keeps two owners apart is the event log's
@@ -86,7 +42,7 @@ func (c *Checkpoints) Load(ctx context.Context, account string) (map[Key]*Snapsh
 		if err != nil {
 			return nil, fmt.Errorf("read checkpoint %s: %w", name, err)
 		}
-		s, err := decodeSnapshot(entry.Value())
+		s, err := c.decode(ctx, account, key, entry.Value())
 		if err != nil {
 			return nil, fmt.Errorf("read checkpoint %s: %w", name, err)
 		}
@@ -111,20 +67,24 @@ func (c *Checkpoints) keys(ctx context.Context, pattern string) ([]string, error
 // Save stores a folder's snapshot in place of the one that s.Revision names, and
 // sets s.Revision to its own. It fails when another one is stored there.
 func (c *Checkpoints) Save(ctx context.Context, account string, key Key, s *Snapshot) error {
-	value := s.encode()
-	// A folder so full of holes that its UIDs do not fit goes without them:
-	// they are listed anew when they are needed.
-	if limit := c.maxValue(); len(value) > limit {
-		without := *s
-		without.UIDs, without.UIDsUnknown = nil, true
-		value = without.encode()
+	value, former, err := s.encode(), []string(nil), error(nil)
+	if s.Parts || len(value) > maxValue {
+		if former, err = c.partsOf(ctx, account, key.String()); err != nil {
+			return err
+		}
+	}
+	parts := len(value) > maxValue
+	if parts {
+		if value, err = c.savePartsOf(ctx, account, key, value); err != nil {
+			return err
+		}
 	}
 	revision, err := c.replace(ctx, snapshotKey(account, key.String()), value, s.Revision)
 	if err != nil {
 		return fmt.Errorf("save checkpoint of folder %s of account %s: %w", key, account, err)
 	}
-	s.Revision = revision
-	return nil
+	s.Revision, s.Parts = revision, parts
+	return c.purge(ctx, former)
 }
 
 func (c *Checkpoints) replace(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
@@ -134,14 +94,20 @@ func (c *Checkpoints) replace(ctx context.Context, key string, value []byte, rev
 	return c.kv.Update(ctx, key, value, revision)
 }
 
-// maxValue leaves room for a message's headers in what NATS servers take by
-// default, one megabyte.
-func (c *Checkpoints) maxValue() int { return 1<<20 - 4<<10 }
-
 // Delete drops a folder's snapshot.
 func (c *Checkpoints) Delete(ctx context.Context, account string, key Key) error {
-	if err := c.kv.Purge(ctx, snapshotKey(account, key.String())); err != nil {
-		return fmt.Errorf("delete checkpoint of folder %s of account %s: %w", key, account, err)
+	parts, err := c.partsOf(ctx, account, key.String())
+	if err != nil {
+		return err
+	}
+	return c.purge(ctx, append(parts, snapshotKey(account, key.String())))
+}
+
+func (c *Checkpoints) purge(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if err := c.kv.Purge(ctx, key); err != nil {
+			return fmt.Errorf("delete checkpoint %s: %w", key, err)
+		}
 	}
 	return nil
 }
@@ -182,6 +148,19 @@ type First struct {
 	// old; a folder that is none of them is new, and all in it. Nil means that
 	// they have not been listed yet.
 	Folders []Key `json:"folders"`
+	// Seen is how the folders were when they were listed first, by their keys:
+	// what has a higher UID came after that.
+	Seen map[Key]FirstSeen `json:"seen,omitempty"`
+	// SyncStarted and SyncCompleted count the comparisons of everything of which
+	// the log has the beginning and the end.
+	SyncStarted   uint64 `json:"syncStarted,omitempty"`
+	SyncCompleted uint64 `json:"syncCompleted,omitempty"`
+}
+
+// FirstSeen is how a folder was at first.
+type FirstSeen struct {
+	UIDValidity uint32   `json:"uidValidity"`
+	UIDNext     imap.UID `json:"uidNext"`
 }
 
 // LoadFirst returns what SaveFirst stored, or nil.
@@ -243,211 +222,11 @@ func (c *Checkpoints) Forget(ctx context.Context, account string) error {
 	if err != nil {
 		return err
 	}
-	for _, key := range append(keys, positionKey(account), firstKey(account)) {
-		if err := c.kv.Purge(ctx, key); err != nil {
-			return fmt.Errorf("forget checkpoint %s: %w", key, err)
-		}
+	parts, err := c.partsOf(ctx, account, "*")
+	if err != nil {
+		return err
 	}
-	return nil
+	return c.purge(ctx, slices.Concat(keys, parts, []string{positionKey(account), firstKey(account)}))
 }
 
 func snapshotKey(account, key string) string { return "state." + account + "." + key }
-
-// snapshotVersion is the first byte of an encoded snapshot; what follows is
-// compressed by DEFLATE.
-const snapshotVersion = 2
-
-// encode writes a snapshot as varints: UIDs as alternating gaps and lengths,
-// flags as indexes into a table of the values that occur.
-func (s *Snapshot) encode() []byte {
-	var b []byte
-	b = binary.AppendUvarint(b, s.Sequence)
-	b = binary.AppendUvarint(b, s.Number)
-	b = binary.AppendUvarint(b, uint64(s.UIDValidity))
-	b = binary.AppendUvarint(b, uint64(s.UIDNext))
-	b = binary.AppendUvarint(b, s.HighestModSeq)
-	unknown := uint64(0)
-	if s.UIDsUnknown {
-		unknown = 1
-	}
-	b = binary.AppendUvarint(b, unknown)
-	b = binary.AppendUvarint(b, uint64(len(s.UIDs)))
-	last := uint64(0)
-	for _, r := range s.UIDs {
-		b = binary.AppendUvarint(b, uint64(r.Start)-last)
-		b = binary.AppendUvarint(b, uint64(r.Stop)-uint64(r.Start))
-		last = uint64(r.Stop)
-	}
-	b = s.appendFlags(b)
-	return compress(s.appendIdentities(b))
-}
-
-func (s *Snapshot) appendFlags(b []byte) []byte {
-	table := map[string]uint64{}
-	var values []string
-	for _, m := range s.Flags {
-		if _, ok := table[m.Flags]; !ok {
-			table[m.Flags] = uint64(len(values))
-			values = append(values, m.Flags)
-		}
-	}
-	b = binary.AppendUvarint(b, uint64(len(values)))
-	for _, value := range values {
-		b = binary.AppendUvarint(b, uint64(len(value)))
-		b = append(b, value...)
-	}
-	b = binary.AppendUvarint(b, uint64(len(s.Flags)))
-	last := imap.UID(0)
-	for _, m := range s.Flags {
-		b = binary.AppendUvarint(b, uint64(m.UID-last))
-		b = binary.AppendUvarint(b, table[m.Flags])
-		last = m.UID
-	}
-	return b
-}
-
-func (s *Snapshot) appendIdentities(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s.Identities)))
-	last := imap.UID(0)
-	for _, m := range s.Identities {
-		b = binary.AppendUvarint(b, uint64(m.UID-last))
-		b = binary.AppendUvarint(b, uint64(len(m.EmailID)))
-		b = append(b, m.EmailID...)
-		last = m.UID
-	}
-	return b
-}
-
-func compress(b []byte) []byte {
-	var out bytes.Buffer
-	out.WriteByte(snapshotVersion)
-	w, _ := flate.NewWriter(&out, flate.BestSpeed) // fails only for an unknown level
-	_, _ = w.Write(b)                              // into memory
-	_ = w.Close()
-	return out.Bytes()
-}
-
-// errSnapshot reports bytes that are not a snapshot.
-var errSnapshot = errors.New("not a folder snapshot")
-
-// maxSnapshot bounds an encoded snapshot once it is decompressed.
-const maxSnapshot = 64 << 20
-
-func decodeSnapshot(value []byte) (*Snapshot, error) {
-	if len(value) == 0 || value[0] != snapshotVersion {
-		return nil, errSnapshot
-	}
-	b, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(value[1:])), maxSnapshot))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errSnapshot, err)
-	}
-	d := &snapshotReader{b: b}
-	s := &Snapshot{
-		Sequence:      d.number(math.MaxUint64),
-		Number:        d.number(math.MaxUint64),
-		UIDValidity:   uint32(d.number(math.MaxUint32)),
-		UIDNext:       imap.UID(d.number(math.MaxUint32)),
-		HighestModSeq: d.number(math.MaxUint64),
-		UIDsUnknown:   d.number(1) == 1,
-	}
-	s.UIDs = d.uids()
-	s.Flags = d.flags()
-	s.Identities = d.identities()
-	if d.bad || len(d.b) > 0 {
-		return nil, errSnapshot
-	}
-	return s, nil
-}
-
-// snapshotReader reads what encode wrote. After a fault it is bad and reads
-// zeros.
-type snapshotReader struct {
-	b   []byte
-	bad bool
-}
-
-func (d *snapshotReader) number(limit uint64) uint64 {
-	n, size := binary.Uvarint(d.b)
-	if size <= 0 || n > limit {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[size:]
-	return n
-}
-
-// count reads how many items of at least the given size follow.
-func (d *snapshotReader) count(size int) int {
-	return int(d.number(uint64(len(d.b) / size)))
-}
-
-func (d *snapshotReader) bytes(n int) []byte {
-	if n > len(d.b) {
-		d.fail()
-		return make([]byte, n)
-	}
-	b := d.b[:n]
-	d.b = d.b[n:]
-	return b
-}
-
-func (d *snapshotReader) fail() { d.bad, d.b = true, nil }
-
-func (d *snapshotReader) uids() imap.UIDSet {
-	var set imap.UIDSet
-	last := uint64(0)
-	for range d.count(2) {
-		start := last + d.number(math.MaxUint32)
-		stop := start + d.number(math.MaxUint32)
-		// Ranges that touch would have been one.
-		if start > last+1 || last == 0 && start == 1 {
-			set = append(set, imap.UIDRange{Start: imap.UID(start), Stop: imap.UID(stop)})
-		} else {
-			d.fail()
-		}
-		if stop > math.MaxUint32 {
-			d.fail()
-		}
-		if d.bad {
-			return nil
-		}
-		last = stop
-	}
-	return set
-}
-
-func (d *snapshotReader) identities() []Identity {
-	var list []Identity
-	last := uint64(0)
-	for range d.count(2) {
-		uid := last + d.number(math.MaxUint32)
-		emailID := string(d.bytes(d.count(1)))
-		if uid == last || uid > math.MaxUint32 {
-			d.fail()
-			return nil
-		}
-		list = append(list, Identity{UID: imap.UID(uid), EmailID: emailID})
-		last = uid
-	}
-	return list
-}
-
-func (d *snapshotReader) flags() []MessageFlags {
-	values := make([]string, d.count(1))
-	for i := range values {
-		values[i] = string(d.bytes(d.count(1)))
-	}
-	var list []MessageFlags
-	last := uint64(0)
-	for range d.count(2) {
-		uid := last + d.number(math.MaxUint32)
-		index := d.number(math.MaxUint32)
-		if uid == last || uid > math.MaxUint32 || index >= uint64(len(values)) {
-			d.fail()
-			return nil
-		}
-		list = append(list, MessageFlags{UID: imap.UID(uid), Flags: values[index]})
-		last = uid
-	}
-	return list
-}

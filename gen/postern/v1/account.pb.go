@@ -101,6 +101,62 @@ func (Account_State) EnumDescriptor() ([]byte, []int) {
 	return file_postern_v1_account_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// What is told of the mail that is in the mailbox when the account is
+// registered.
+type Account_Backfill int32
+
+const (
+	// The same as `NONE`.
+	Account_BACKFILL_UNSPECIFIED Account_Backfill = 0
+	// Nothing: events begin with what comes and changes afterwards.
+	Account_NONE Account_Backfill = 1
+	// A `message.created` with its envelope and the origin `BACKFILL` for each
+	// message, the newest of a folder first, INBOX before the other folders.
+	// New mail comes in between. `account.sync_completed` follows the last.
+	Account_ENVELOPES Account_Backfill = 2
+)
+
+// Enum value maps for Account_Backfill.
+var (
+	Account_Backfill_name = map[int32]string{
+		0: "BACKFILL_UNSPECIFIED",
+		1: "NONE",
+		2: "ENVELOPES",
+	}
+	Account_Backfill_value = map[string]int32{
+		"BACKFILL_UNSPECIFIED": 0,
+		"NONE":                 1,
+		"ENVELOPES":            2,
+	}
+)
+
+func (x Account_Backfill) Enum() *Account_Backfill {
+	p := new(Account_Backfill)
+	*p = x
+	return p
+}
+
+func (x Account_Backfill) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Account_Backfill) Descriptor() protoreflect.EnumDescriptor {
+	return file_postern_v1_account_proto_enumTypes[1].Descriptor()
+}
+
+func (Account_Backfill) Type() protoreflect.EnumType {
+	return &file_postern_v1_account_proto_enumTypes[1]
+}
+
+func (x Account_Backfill) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Account_Backfill.Descriptor instead.
+func (Account_Backfill) EnumDescriptor() ([]byte, []int) {
+	return file_postern_v1_account_proto_rawDescGZIP(), []int{0, 1}
+}
+
 // How the connection is protected.
 type MailServer_TlsMode int32
 
@@ -143,11 +199,11 @@ func (x MailServer_TlsMode) String() string {
 }
 
 func (MailServer_TlsMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_postern_v1_account_proto_enumTypes[1].Descriptor()
+	return file_postern_v1_account_proto_enumTypes[2].Descriptor()
 }
 
 func (MailServer_TlsMode) Type() protoreflect.EnumType {
-	return &file_postern_v1_account_proto_enumTypes[1]
+	return &file_postern_v1_account_proto_enumTypes[2]
 }
 
 func (x MailServer_TlsMode) Number() protoreflect.EnumNumber {
@@ -196,11 +252,11 @@ func (x MailServer_Auth) String() string {
 }
 
 func (MailServer_Auth) Descriptor() protoreflect.EnumDescriptor {
-	return file_postern_v1_account_proto_enumTypes[2].Descriptor()
+	return file_postern_v1_account_proto_enumTypes[3].Descriptor()
 }
 
 func (MailServer_Auth) Type() protoreflect.EnumType {
-	return &file_postern_v1_account_proto_enumTypes[2]
+	return &file_postern_v1_account_proto_enumTypes[3]
 }
 
 func (x MailServer_Auth) Number() protoreflect.EnumNumber {
@@ -250,7 +306,10 @@ type Account struct {
 	// Stands for the settings as they are. Sent back with an update, it makes the
 	// update fail with `ETAG_MISMATCH` where somebody else was faster. A change of
 	// state leaves it alone.
-	Etag          string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What is told of the mail that is there already. Default: `NONE`. It cannot
+	// be changed later.
+	Backfill      Account_Backfill `protobuf:"varint,16,opt,name=backfill,proto3,enum=postern.v1.Account_Backfill" json:"backfill,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,6 +447,13 @@ func (x *Account) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Account) GetBackfill() Account_Backfill {
+	if x != nil {
+		return x.Backfill
+	}
+	return Account_BACKFILL_UNSPECIFIED
 }
 
 // Where a mail server is and how to log in to it.
@@ -769,7 +835,7 @@ var File_postern_v1_account_proto protoreflect.FileDescriptor
 const file_postern_v1_account_proto_rawDesc = "" +
 	"\n" +
 	"\x18postern/v1/account.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\v\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\f\n" +
 	"\aAccount\x12K\n" +
 	"\x04name\x18\x01 \x01(\tB7\xe2A\x01\b\xbaH0\xd8\x01\x01r+2)^accounts/[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x128\n" +
@@ -788,7 +854,8 @@ const file_postern_v1_account_proto_rawDesc = "" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12 \n" +
-	"\x04etag\x18\x0f \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag\x1a\xe4\x01\n" +
+	"\x04etag\x18\x0f \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12G\n" +
+	"\bbackfill\x18\x10 \x01(\x0e2\x1c.postern.v1.Account.BackfillB\r\xe2A\x02\x01\x05\xbaH\x05\x82\x01\x02\x10\x01R\bbackfill\x1a\xe4\x01\n" +
 	"\vWatchPolicy\x12T\n" +
 	"\rpoll_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x14\xe2A\x01\x01\xbaH\r\xaa\x01\n" +
 	"\"\x04\b\x80\xa3\x052\x02\b\x01R\fpollInterval\x12C\n" +
@@ -812,7 +879,11 @@ const file_postern_v1_account_proto_rawDesc = "" +
 	"\rAUTH_REQUIRED\x10\x05\x12\n" +
 	"\n" +
 	"\x06PAUSED\x10\x06\x12\t\n" +
-	"\x05ERROR\x10\a:;\xeaA8\n" +
+	"\x05ERROR\x10\a\"=\n" +
+	"\bBackfill\x12\x18\n" +
+	"\x14BACKFILL_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04NONE\x10\x01\x12\r\n" +
+	"\tENVELOPES\x10\x02:;\xeaA8\n" +
 	"\x0fpostern/Account\x12\x12accounts/{account}*\baccounts2\aaccount\"\x97\x04\n" +
 	"\n" +
 	"MailServer\x12,\n" +
@@ -858,41 +929,43 @@ func file_postern_v1_account_proto_rawDescGZIP() []byte {
 	return file_postern_v1_account_proto_rawDescData
 }
 
-var file_postern_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_postern_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_postern_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_postern_v1_account_proto_goTypes = []any{
 	(Account_State)(0),            // 0: postern.v1.Account.State
-	(MailServer_TlsMode)(0),       // 1: postern.v1.MailServer.TlsMode
-	(MailServer_Auth)(0),          // 2: postern.v1.MailServer.Auth
-	(*Account)(nil),               // 3: postern.v1.Account
-	(*MailServer)(nil),            // 4: postern.v1.MailServer
-	(*OAuth2)(nil),                // 5: postern.v1.OAuth2
-	(*Account_WatchPolicy)(nil),   // 6: postern.v1.Account.WatchPolicy
-	(*Account_Counters)(nil),      // 7: postern.v1.Account.Counters
-	nil,                           // 8: postern.v1.Account.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(Account_Backfill)(0),         // 1: postern.v1.Account.Backfill
+	(MailServer_TlsMode)(0),       // 2: postern.v1.MailServer.TlsMode
+	(MailServer_Auth)(0),          // 3: postern.v1.MailServer.Auth
+	(*Account)(nil),               // 4: postern.v1.Account
+	(*MailServer)(nil),            // 5: postern.v1.MailServer
+	(*OAuth2)(nil),                // 6: postern.v1.OAuth2
+	(*Account_WatchPolicy)(nil),   // 7: postern.v1.Account.WatchPolicy
+	(*Account_Counters)(nil),      // 8: postern.v1.Account.Counters
+	nil,                           // 9: postern.v1.Account.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_postern_v1_account_proto_depIdxs = []int32{
-	4,  // 0: postern.v1.Account.imap:type_name -> postern.v1.MailServer
-	4,  // 1: postern.v1.Account.smtp:type_name -> postern.v1.MailServer
+	5,  // 0: postern.v1.Account.imap:type_name -> postern.v1.MailServer
+	5,  // 1: postern.v1.Account.smtp:type_name -> postern.v1.MailServer
 	0,  // 2: postern.v1.Account.state:type_name -> postern.v1.Account.State
-	6,  // 3: postern.v1.Account.watch:type_name -> postern.v1.Account.WatchPolicy
-	8,  // 4: postern.v1.Account.labels:type_name -> postern.v1.Account.LabelsEntry
-	9,  // 5: postern.v1.Account.last_event_time:type_name -> google.protobuf.Timestamp
-	7,  // 6: postern.v1.Account.counters:type_name -> postern.v1.Account.Counters
-	9,  // 7: postern.v1.Account.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 8: postern.v1.Account.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 9: postern.v1.MailServer.tls_mode:type_name -> postern.v1.MailServer.TlsMode
-	5,  // 10: postern.v1.MailServer.oauth2:type_name -> postern.v1.OAuth2
-	2,  // 11: postern.v1.MailServer.auth:type_name -> postern.v1.MailServer.Auth
-	9,  // 12: postern.v1.OAuth2.expire_time:type_name -> google.protobuf.Timestamp
-	10, // 13: postern.v1.Account.WatchPolicy.poll_interval:type_name -> google.protobuf.Duration
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	7,  // 3: postern.v1.Account.watch:type_name -> postern.v1.Account.WatchPolicy
+	9,  // 4: postern.v1.Account.labels:type_name -> postern.v1.Account.LabelsEntry
+	10, // 5: postern.v1.Account.last_event_time:type_name -> google.protobuf.Timestamp
+	8,  // 6: postern.v1.Account.counters:type_name -> postern.v1.Account.Counters
+	10, // 7: postern.v1.Account.create_time:type_name -> google.protobuf.Timestamp
+	10, // 8: postern.v1.Account.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 9: postern.v1.Account.backfill:type_name -> postern.v1.Account.Backfill
+	2,  // 10: postern.v1.MailServer.tls_mode:type_name -> postern.v1.MailServer.TlsMode
+	6,  // 11: postern.v1.MailServer.oauth2:type_name -> postern.v1.OAuth2
+	3,  // 12: postern.v1.MailServer.auth:type_name -> postern.v1.MailServer.Auth
+	10, // 13: postern.v1.OAuth2.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 14: postern.v1.Account.WatchPolicy.poll_interval:type_name -> google.protobuf.Duration
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_account_proto_init() }
@@ -909,7 +982,7 @@ func file_postern_v1_account_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_account_proto_rawDesc), len(file_postern_v1_account_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,

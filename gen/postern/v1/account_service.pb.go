@@ -94,7 +94,7 @@ func (x VerifyAccountResponse_Step_Check) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VerifyAccountResponse_Step_Check.Descriptor instead.
 func (VerifyAccountResponse_Step_Check) EnumDescriptor() ([]byte, []int) {
-	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{7, 0, 0}
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{11, 0, 0}
 }
 
 // How a step ended.
@@ -152,7 +152,7 @@ func (x VerifyAccountResponse_Step_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VerifyAccountResponse_Step_Outcome.Descriptor instead.
 func (VerifyAccountResponse_Step_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{7, 0, 1}
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{11, 0, 1}
 }
 
 // Asks for a new account.
@@ -529,6 +529,190 @@ func (x *DeleteAccountRequest) GetEtag() string {
 	return ""
 }
 
+// Asks not to watch an account any more.
+type PauseAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseAccountRequest) Reset() {
+	*x = PauseAccountRequest{}
+	mi := &file_postern_v1_account_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseAccountRequest) ProtoMessage() {}
+
+func (x *PauseAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseAccountRequest.ProtoReflect.Descriptor instead.
+func (*PauseAccountRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PauseAccountRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Asks to watch a paused account again.
+type ResumeAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeAccountRequest) Reset() {
+	*x = ResumeAccountRequest{}
+	mi := &file_postern_v1_account_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeAccountRequest) ProtoMessage() {}
+
+func (x *ResumeAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeAccountRequest.ProtoReflect.Descriptor instead.
+func (*ResumeAccountRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ResumeAccountRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Asks for new connections.
+type ReconnectAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconnectAccountRequest) Reset() {
+	*x = ReconnectAccountRequest{}
+	mi := &file_postern_v1_account_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconnectAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconnectAccountRequest) ProtoMessage() {}
+
+func (x *ReconnectAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconnectAccountRequest.ProtoReflect.Descriptor instead.
+func (*ReconnectAccountRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReconnectAccountRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Asks to compare an account with what is known of it.
+type ResyncAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResyncAccountRequest) Reset() {
+	*x = ResyncAccountRequest{}
+	mi := &file_postern_v1_account_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResyncAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResyncAccountRequest) ProtoMessage() {}
+
+func (x *ResyncAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResyncAccountRequest.ProtoReflect.Descriptor instead.
+func (*ResyncAccountRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ResyncAccountRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // Asks for a trial of an account's servers and credentials.
 type VerifyAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -540,7 +724,7 @@ type VerifyAccountRequest struct {
 
 func (x *VerifyAccountRequest) Reset() {
 	*x = VerifyAccountRequest{}
-	mi := &file_postern_v1_account_service_proto_msgTypes[6]
+	mi := &file_postern_v1_account_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +736,7 @@ func (x *VerifyAccountRequest) String() string {
 func (*VerifyAccountRequest) ProtoMessage() {}
 
 func (x *VerifyAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_account_service_proto_msgTypes[6]
+	mi := &file_postern_v1_account_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +749,7 @@ func (x *VerifyAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAccountRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAccountRequest) Descriptor() ([]byte, []int) {
-	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{6}
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *VerifyAccountRequest) GetName() string {
@@ -588,7 +772,7 @@ type VerifyAccountResponse struct {
 
 func (x *VerifyAccountResponse) Reset() {
 	*x = VerifyAccountResponse{}
-	mi := &file_postern_v1_account_service_proto_msgTypes[7]
+	mi := &file_postern_v1_account_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +784,7 @@ func (x *VerifyAccountResponse) String() string {
 func (*VerifyAccountResponse) ProtoMessage() {}
 
 func (x *VerifyAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_account_service_proto_msgTypes[7]
+	mi := &file_postern_v1_account_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +797,7 @@ func (x *VerifyAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAccountResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAccountResponse) Descriptor() ([]byte, []int) {
-	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{7}
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *VerifyAccountResponse) GetSteps() []*VerifyAccountResponse_Step {
@@ -650,7 +834,7 @@ type VerifyAccountResponse_Step struct {
 
 func (x *VerifyAccountResponse_Step) Reset() {
 	*x = VerifyAccountResponse_Step{}
-	mi := &file_postern_v1_account_service_proto_msgTypes[8]
+	mi := &file_postern_v1_account_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -662,7 +846,7 @@ func (x *VerifyAccountResponse_Step) String() string {
 func (*VerifyAccountResponse_Step) ProtoMessage() {}
 
 func (x *VerifyAccountResponse_Step) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_account_service_proto_msgTypes[8]
+	mi := &file_postern_v1_account_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -675,7 +859,7 @@ func (x *VerifyAccountResponse_Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAccountResponse_Step.ProtoReflect.Descriptor instead.
 func (*VerifyAccountResponse_Step) Descriptor() ([]byte, []int) {
-	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{7, 0}
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{11, 0}
 }
 
 func (x *VerifyAccountResponse_Step) GetCheck() VerifyAccountResponse_Step_Check {
@@ -749,7 +933,19 @@ const file_postern_v1_account_service_proto_rawDesc = "" +
 	"\x14DeleteAccountRequest\x12Q\n" +
 	"\x04name\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\n" +
 	"\x0fpostern/Account\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x04name\x12 \n" +
-	"\x04etag\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag\"i\n" +
+	"\x04etag\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag\"h\n" +
+	"\x13PauseAccountRequest\x12Q\n" +
+	"\x04name\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\n" +
+	"\x0fpostern/Account\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x04name\"i\n" +
+	"\x14ResumeAccountRequest\x12Q\n" +
+	"\x04name\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\n" +
+	"\x0fpostern/Account\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x04name\"l\n" +
+	"\x17ReconnectAccountRequest\x12Q\n" +
+	"\x04name\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\n" +
+	"\x0fpostern/Account\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x04name\"i\n" +
+	"\x14ResyncAccountRequest\x12Q\n" +
+	"\x04name\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\n" +
+	"\x0fpostern/Account\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x04name\"i\n" +
 	"\x14VerifyAccountRequest\x12Q\n" +
 	"\x04name\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\n" +
 	"\x0fpostern/Account\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x04name\"\x95\x04\n" +
@@ -776,7 +972,7 @@ const file_postern_v1_account_service_proto_rawDesc = "" +
 	"\x06PASSED\x10\x01\x12\n" +
 	"\n" +
 	"\x06FAILED\x10\x02\x12\v\n" +
-	"\aSKIPPED\x10\x032\xe7\x05\n" +
+	"\aSKIPPED\x10\x032\xcd\t\n" +
 	"\x0eAccountService\x12z\n" +
 	"\rCreateAccount\x12 .postern.v1.CreateAccountRequest\x1a\x13.postern.v1.Account\"2\xdaA\x12account,account_id\x82\xd3\xe4\x93\x02\x17:\aaccount\"\f/v1/accounts\x12f\n" +
 	"\n" +
@@ -784,7 +980,11 @@ const file_postern_v1_account_service_proto_rawDesc = "" +
 	"\fListAccounts\x12\x1f.postern.v1.ListAccountsRequest\x1a .postern.v1.ListAccountsResponse\"\x17\xdaA\x00\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/accounts\x12\x8c\x01\n" +
 	"\rUpdateAccount\x12 .postern.v1.UpdateAccountRequest\x1a\x13.postern.v1.Account\"D\xdaA\x13account,update_mask\x82\xd3\xe4\x93\x02(:\aaccount2\x1d/v1/{account.name=accounts/*}\x12o\n" +
 	"\rDeleteAccount\x12 .postern.v1.DeleteAccountRequest\x1a\x16.google.protobuf.Empty\"$\xdaA\x04name\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=accounts/*}\x12\x84\x01\n" +
-	"\rVerifyAccount\x12 .postern.v1.VerifyAccountRequest\x1a!.postern.v1.VerifyAccountResponse\".\xdaA\x04name\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=accounts/*}:verifyB:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
+	"\rVerifyAccount\x12 .postern.v1.VerifyAccountRequest\x1a!.postern.v1.VerifyAccountResponse\".\xdaA\x04name\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=accounts/*}:verify\x12s\n" +
+	"\fPauseAccount\x12\x1f.postern.v1.PauseAccountRequest\x1a\x13.postern.v1.Account\"-\xdaA\x04name\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=accounts/*}:pause\x12v\n" +
+	"\rResumeAccount\x12 .postern.v1.ResumeAccountRequest\x1a\x13.postern.v1.Account\".\xdaA\x04name\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=accounts/*}:resume\x12\x7f\n" +
+	"\x10ReconnectAccount\x12#.postern.v1.ReconnectAccountRequest\x1a\x13.postern.v1.Account\"1\xdaA\x04name\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{name=accounts/*}:reconnect\x12v\n" +
+	"\rResyncAccount\x12 .postern.v1.ResyncAccountRequest\x1a\x13.postern.v1.Account\".\xdaA\x04name\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=accounts/*}:resyncB:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
 
 var (
 	file_postern_v1_account_service_proto_rawDescOnce sync.Once
@@ -799,7 +999,7 @@ func file_postern_v1_account_service_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_v1_account_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_postern_v1_account_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_postern_v1_account_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_postern_v1_account_service_proto_goTypes = []any{
 	(VerifyAccountResponse_Step_Check)(0),   // 0: postern.v1.VerifyAccountResponse.Step.Check
 	(VerifyAccountResponse_Step_Outcome)(0), // 1: postern.v1.VerifyAccountResponse.Step.Outcome
@@ -809,39 +1009,51 @@ var file_postern_v1_account_service_proto_goTypes = []any{
 	(*ListAccountsResponse)(nil),            // 5: postern.v1.ListAccountsResponse
 	(*UpdateAccountRequest)(nil),            // 6: postern.v1.UpdateAccountRequest
 	(*DeleteAccountRequest)(nil),            // 7: postern.v1.DeleteAccountRequest
-	(*VerifyAccountRequest)(nil),            // 8: postern.v1.VerifyAccountRequest
-	(*VerifyAccountResponse)(nil),           // 9: postern.v1.VerifyAccountResponse
-	(*VerifyAccountResponse_Step)(nil),      // 10: postern.v1.VerifyAccountResponse.Step
-	(*Account)(nil),                         // 11: postern.v1.Account
-	(*fieldmaskpb.FieldMask)(nil),           // 12: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),             // 13: google.protobuf.Duration
-	(*emptypb.Empty)(nil),                   // 14: google.protobuf.Empty
+	(*PauseAccountRequest)(nil),             // 8: postern.v1.PauseAccountRequest
+	(*ResumeAccountRequest)(nil),            // 9: postern.v1.ResumeAccountRequest
+	(*ReconnectAccountRequest)(nil),         // 10: postern.v1.ReconnectAccountRequest
+	(*ResyncAccountRequest)(nil),            // 11: postern.v1.ResyncAccountRequest
+	(*VerifyAccountRequest)(nil),            // 12: postern.v1.VerifyAccountRequest
+	(*VerifyAccountResponse)(nil),           // 13: postern.v1.VerifyAccountResponse
+	(*VerifyAccountResponse_Step)(nil),      // 14: postern.v1.VerifyAccountResponse.Step
+	(*Account)(nil),                         // 15: postern.v1.Account
+	(*fieldmaskpb.FieldMask)(nil),           // 16: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),             // 17: google.protobuf.Duration
+	(*emptypb.Empty)(nil),                   // 18: google.protobuf.Empty
 }
 var file_postern_v1_account_service_proto_depIdxs = []int32{
-	11, // 0: postern.v1.CreateAccountRequest.account:type_name -> postern.v1.Account
-	12, // 1: postern.v1.GetAccountRequest.read_mask:type_name -> google.protobuf.FieldMask
-	12, // 2: postern.v1.ListAccountsRequest.read_mask:type_name -> google.protobuf.FieldMask
-	11, // 3: postern.v1.ListAccountsResponse.accounts:type_name -> postern.v1.Account
-	11, // 4: postern.v1.UpdateAccountRequest.account:type_name -> postern.v1.Account
-	12, // 5: postern.v1.UpdateAccountRequest.update_mask:type_name -> google.protobuf.FieldMask
-	10, // 6: postern.v1.VerifyAccountResponse.steps:type_name -> postern.v1.VerifyAccountResponse.Step
+	15, // 0: postern.v1.CreateAccountRequest.account:type_name -> postern.v1.Account
+	16, // 1: postern.v1.GetAccountRequest.read_mask:type_name -> google.protobuf.FieldMask
+	16, // 2: postern.v1.ListAccountsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	15, // 3: postern.v1.ListAccountsResponse.accounts:type_name -> postern.v1.Account
+	15, // 4: postern.v1.UpdateAccountRequest.account:type_name -> postern.v1.Account
+	16, // 5: postern.v1.UpdateAccountRequest.update_mask:type_name -> google.protobuf.FieldMask
+	14, // 6: postern.v1.VerifyAccountResponse.steps:type_name -> postern.v1.VerifyAccountResponse.Step
 	0,  // 7: postern.v1.VerifyAccountResponse.Step.check:type_name -> postern.v1.VerifyAccountResponse.Step.Check
 	1,  // 8: postern.v1.VerifyAccountResponse.Step.outcome:type_name -> postern.v1.VerifyAccountResponse.Step.Outcome
-	13, // 9: postern.v1.VerifyAccountResponse.Step.elapsed:type_name -> google.protobuf.Duration
+	17, // 9: postern.v1.VerifyAccountResponse.Step.elapsed:type_name -> google.protobuf.Duration
 	2,  // 10: postern.v1.AccountService.CreateAccount:input_type -> postern.v1.CreateAccountRequest
 	3,  // 11: postern.v1.AccountService.GetAccount:input_type -> postern.v1.GetAccountRequest
 	4,  // 12: postern.v1.AccountService.ListAccounts:input_type -> postern.v1.ListAccountsRequest
 	6,  // 13: postern.v1.AccountService.UpdateAccount:input_type -> postern.v1.UpdateAccountRequest
 	7,  // 14: postern.v1.AccountService.DeleteAccount:input_type -> postern.v1.DeleteAccountRequest
-	8,  // 15: postern.v1.AccountService.VerifyAccount:input_type -> postern.v1.VerifyAccountRequest
-	11, // 16: postern.v1.AccountService.CreateAccount:output_type -> postern.v1.Account
-	11, // 17: postern.v1.AccountService.GetAccount:output_type -> postern.v1.Account
-	5,  // 18: postern.v1.AccountService.ListAccounts:output_type -> postern.v1.ListAccountsResponse
-	11, // 19: postern.v1.AccountService.UpdateAccount:output_type -> postern.v1.Account
-	14, // 20: postern.v1.AccountService.DeleteAccount:output_type -> google.protobuf.Empty
-	9,  // 21: postern.v1.AccountService.VerifyAccount:output_type -> postern.v1.VerifyAccountResponse
-	16, // [16:22] is the sub-list for method output_type
-	10, // [10:16] is the sub-list for method input_type
+	12, // 15: postern.v1.AccountService.VerifyAccount:input_type -> postern.v1.VerifyAccountRequest
+	8,  // 16: postern.v1.AccountService.PauseAccount:input_type -> postern.v1.PauseAccountRequest
+	9,  // 17: postern.v1.AccountService.ResumeAccount:input_type -> postern.v1.ResumeAccountRequest
+	10, // 18: postern.v1.AccountService.ReconnectAccount:input_type -> postern.v1.ReconnectAccountRequest
+	11, // 19: postern.v1.AccountService.ResyncAccount:input_type -> postern.v1.ResyncAccountRequest
+	15, // 20: postern.v1.AccountService.CreateAccount:output_type -> postern.v1.Account
+	15, // 21: postern.v1.AccountService.GetAccount:output_type -> postern.v1.Account
+	5,  // 22: postern.v1.AccountService.ListAccounts:output_type -> postern.v1.ListAccountsResponse
+	15, // 23: postern.v1.AccountService.UpdateAccount:output_type -> postern.v1.Account
+	18, // 24: postern.v1.AccountService.DeleteAccount:output_type -> google.protobuf.Empty
+	13, // 25: postern.v1.AccountService.VerifyAccount:output_type -> postern.v1.VerifyAccountResponse
+	15, // 26: postern.v1.AccountService.PauseAccount:output_type -> postern.v1.Account
+	15, // 27: postern.v1.AccountService.ResumeAccount:output_type -> postern.v1.Account
+	15, // 28: postern.v1.AccountService.ReconnectAccount:output_type -> postern.v1.Account
+	15, // 29: postern.v1.AccountService.ResyncAccount:output_type -> postern.v1.Account
+	20, // [20:30] is the sub-list for method output_type
+	10, // [10:20] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
 	10, // [10:10] is the sub-list for extension extendee
 	0,  // [0:10] is the sub-list for field type_name
@@ -859,7 +1071,7 @@ func file_postern_v1_account_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_account_service_proto_rawDesc), len(file_postern_v1_account_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,12 +20,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AccountService_CreateAccount_FullMethodName = "/postern.v1.AccountService/CreateAccount"
-	AccountService_GetAccount_FullMethodName    = "/postern.v1.AccountService/GetAccount"
-	AccountService_ListAccounts_FullMethodName  = "/postern.v1.AccountService/ListAccounts"
-	AccountService_UpdateAccount_FullMethodName = "/postern.v1.AccountService/UpdateAccount"
-	AccountService_DeleteAccount_FullMethodName = "/postern.v1.AccountService/DeleteAccount"
-	AccountService_VerifyAccount_FullMethodName = "/postern.v1.AccountService/VerifyAccount"
+	AccountService_CreateAccount_FullMethodName    = "/postern.v1.AccountService/CreateAccount"
+	AccountService_GetAccount_FullMethodName       = "/postern.v1.AccountService/GetAccount"
+	AccountService_ListAccounts_FullMethodName     = "/postern.v1.AccountService/ListAccounts"
+	AccountService_UpdateAccount_FullMethodName    = "/postern.v1.AccountService/UpdateAccount"
+	AccountService_DeleteAccount_FullMethodName    = "/postern.v1.AccountService/DeleteAccount"
+	AccountService_VerifyAccount_FullMethodName    = "/postern.v1.AccountService/VerifyAccount"
+	AccountService_PauseAccount_FullMethodName     = "/postern.v1.AccountService/PauseAccount"
+	AccountService_ResumeAccount_FullMethodName    = "/postern.v1.AccountService/ResumeAccount"
+	AccountService_ReconnectAccount_FullMethodName = "/postern.v1.AccountService/ReconnectAccount"
+	AccountService_ResyncAccount_FullMethodName    = "/postern.v1.AccountService/ResyncAccount"
 )
 
 // AccountServiceClient is the client API for AccountService service.
@@ -75,6 +79,40 @@ type AccountServiceClient interface {
 	//
 	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
 	VerifyAccount(ctx context.Context, in *VerifyAccountRequest, opts ...grpc.CallOption) (*VerifyAccountResponse, error)
+	// Stops watching an account, until it is resumed.
+	//
+	// Its watching connection is closed. Its folders and messages can be read and
+	// changed all the same. Pausing a paused account changes nothing.
+	//
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
+	PauseAccount(ctx context.Context, in *PauseAccountRequest, opts ...grpc.CallOption) (*Account, error)
+	// Watches a paused account again.
+	//
+	// What changed meanwhile is told of then: new mail, flags, deletions. Resuming
+	// an account that is not paused changes nothing.
+	//
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
+	ResumeAccount(ctx context.Context, in *ResumeAccountRequest, opts ...grpc.CallOption) (*Account, error)
+	// Closes the connections of an account and connects anew at once.
+	//
+	// It ends the wait before the next attempt, also where the server has refused
+	// the credentials. The answer comes before the connection is made; `state`
+	// tells how that goes.
+	//
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `ACCOUNT_PAUSED`
+	// (FAILED_PRECONDITION).
+	ReconnectAccount(ctx context.Context, in *ReconnectAccountRequest, opts ...grpc.CallOption) (*Account, error)
+	// Compares all folders of an account with what is known of them, message by
+	// message.
+	//
+	// Watching does so by itself; this is for whoever does not trust a server, or
+	// an application's own copy, any more. `account.sync_started` and
+	// `account.sync_completed` stand around the events of what was found. Nothing
+	// is announced a second time.
+	//
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `ACCOUNT_PAUSED`
+	// (FAILED_PRECONDITION).
+	ResyncAccount(ctx context.Context, in *ResyncAccountRequest, opts ...grpc.CallOption) (*Account, error)
 }
 
 type accountServiceClient struct {
@@ -145,6 +183,46 @@ func (c *accountServiceClient) VerifyAccount(ctx context.Context, in *VerifyAcco
 	return out, nil
 }
 
+func (c *accountServiceClient) PauseAccount(ctx context.Context, in *PauseAccountRequest, opts ...grpc.CallOption) (*Account, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Account)
+	err := c.cc.Invoke(ctx, AccountService_PauseAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountServiceClient) ResumeAccount(ctx context.Context, in *ResumeAccountRequest, opts ...grpc.CallOption) (*Account, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Account)
+	err := c.cc.Invoke(ctx, AccountService_ResumeAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountServiceClient) ReconnectAccount(ctx context.Context, in *ReconnectAccountRequest, opts ...grpc.CallOption) (*Account, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Account)
+	err := c.cc.Invoke(ctx, AccountService_ReconnectAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountServiceClient) ResyncAccount(ctx context.Context, in *ResyncAccountRequest, opts ...grpc.CallOption) (*Account, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Account)
+	err := c.cc.Invoke(ctx, AccountService_ResyncAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccountServiceServer is the server API for AccountService service.
 // All implementations must embed UnimplementedAccountServiceServer
 // for forward compatibility.
@@ -192,6 +270,40 @@ type AccountServiceServer interface {
 	//
 	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
 	VerifyAccount(context.Context, *VerifyAccountRequest) (*VerifyAccountResponse, error)
+	// Stops watching an account, until it is resumed.
+	//
+	// Its watching connection is closed. Its folders and messages can be read and
+	// changed all the same. Pausing a paused account changes nothing.
+	//
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
+	PauseAccount(context.Context, *PauseAccountRequest) (*Account, error)
+	// Watches a paused account again.
+	//
+	// What changed meanwhile is told of then: new mail, flags, deletions. Resuming
+	// an account that is not paused changes nothing.
+	//
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
+	ResumeAccount(context.Context, *ResumeAccountRequest) (*Account, error)
+	// Closes the connections of an account and connects anew at once.
+	//
+	// It ends the wait before the next attempt, also where the server has refused
+	// the credentials. The answer comes before the connection is made; `state`
+	// tells how that goes.
+	//
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `ACCOUNT_PAUSED`
+	// (FAILED_PRECONDITION).
+	ReconnectAccount(context.Context, *ReconnectAccountRequest) (*Account, error)
+	// Compares all folders of an account with what is known of them, message by
+	// message.
+	//
+	// Watching does so by itself; this is for whoever does not trust a server, or
+	// an application's own copy, any more. `account.sync_started` and
+	// `account.sync_completed` stand around the events of what was found. Nothing
+	// is announced a second time.
+	//
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `ACCOUNT_PAUSED`
+	// (FAILED_PRECONDITION).
+	ResyncAccount(context.Context, *ResyncAccountRequest) (*Account, error)
 	mustEmbedUnimplementedAccountServiceServer()
 }
 
@@ -219,6 +331,18 @@ func (UnimplementedAccountServiceServer) DeleteAccount(context.Context, *DeleteA
 }
 func (UnimplementedAccountServiceServer) VerifyAccount(context.Context, *VerifyAccountRequest) (*VerifyAccountResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method VerifyAccount not implemented")
+}
+func (UnimplementedAccountServiceServer) PauseAccount(context.Context, *PauseAccountRequest) (*Account, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseAccount not implemented")
+}
+func (UnimplementedAccountServiceServer) ResumeAccount(context.Context, *ResumeAccountRequest) (*Account, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeAccount not implemented")
+}
+func (UnimplementedAccountServiceServer) ReconnectAccount(context.Context, *ReconnectAccountRequest) (*Account, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReconnectAccount not implemented")
+}
+func (UnimplementedAccountServiceServer) ResyncAccount(context.Context, *ResyncAccountRequest) (*Account, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResyncAccount not implemented")
 }
 func (UnimplementedAccountServiceServer) mustEmbedUnimplementedAccountServiceServer() {}
 func (UnimplementedAccountServiceServer) testEmbeddedByValue()                        {}
@@ -349,6 +473,78 @@ func _AccountService_VerifyAccount_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountService_PauseAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).PauseAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_PauseAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).PauseAccount(ctx, req.(*PauseAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountService_ResumeAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).ResumeAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_ResumeAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).ResumeAccount(ctx, req.(*ResumeAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountService_ReconnectAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReconnectAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).ReconnectAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_ReconnectAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).ReconnectAccount(ctx, req.(*ReconnectAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountService_ResyncAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResyncAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).ResyncAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_ResyncAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).ResyncAccount(ctx, req.(*ResyncAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccountService_ServiceDesc is the grpc.ServiceDesc for AccountService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -379,6 +575,22 @@ var AccountService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "VerifyAccount",
 			Handler:    _AccountService_VerifyAccount_Handler,
+		},
+		{
+			MethodName: "PauseAccount",
+			Handler:    _AccountService_PauseAccount_Handler,
+		},
+		{
+			MethodName: "ResumeAccount",
+			Handler:    _AccountService_ResumeAccount_Handler,
+		},
+		{
+			MethodName: "ReconnectAccount",
+			Handler:    _AccountService_ReconnectAccount_Handler,
+		},
+		{
+			MethodName: "ResyncAccount",
+			Handler:    _AccountService_ResyncAccount_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
