@@ -108,7 +108,7 @@ func New(config Config) *Supervisor {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	if config.OverflowAfter <= 0 {
-		config.OverflowAfter = defaultOverflowAfter
+		config.OverflowAfter = DefaultOverflowAfter
 	}
 	config.bulk = make(chan struct{}, bulkAtOnce)
 	return &Supervisor{config: config, owners: make(map[string]*running), sending: make(map[string]bool)}

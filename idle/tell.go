@@ -68,8 +68,9 @@ func (o *owner) tellAll(ctx context.Context, l *look, origin event.Origin) (told
 	return told, nil
 }
 
-// defaultOverflowAfter is how many changes of a folder at once are many.
-const defaultOverflowAfter = 10_000
+// DefaultOverflowAfter is how many changes of a folder at once are told without
+// saying first that there are very many.
+const DefaultOverflowAfter = 10_000
 
 // overflow announces that there are more changes to tell of than a consumer may
 // want to follow one by one, once until they are told.

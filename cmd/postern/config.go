@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/postern-mail/postern/gateway"
+	"github.com/postern-mail/postern/idle"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/secret"
 )
@@ -51,6 +52,7 @@ type config struct {
 	WebhookDisableAfter time.Duration
 
 	LinkTimeout     time.Duration
+	OverflowAfter   int
 	HostConnections int
 	HostLogins      int
 
@@ -102,6 +104,8 @@ func (c *config) flags() []cli.Flag {
 			Usage: "try for this `DURATION` to send mail that is refused for now"},
 		&cli.DurationFlag{Name: "link-timeout", Value: imapconn.DefaultLinkTimeout, Destination: &c.LinkTimeout, Sources: c.sources("link-timeout"),
 			Usage: "find out within `DURATION` that a connection to a mail server is dead"},
+		&cli.IntFlag{Name: "overflow-after", Value: idle.DefaultOverflowAfter, Destination: &c.OverflowAfter, Sources: c.sources("overflow-after"),
+			Usage: "announce a folder.overflow before more than `N` changes of a folder at once"},
 		&cli.IntFlag{Name: "host-connections", Value: imapconn.DefaultHostConnections, Destination: &c.HostConnections, Sources: c.sources("host-connections"),
 			Usage: "open at most `N` connections to one mail server at a time"},
 		&cli.IntFlag{Name: "host-logins", Value: imapconn.DefaultHostLogins, Destination: &c.HostLogins, Sources: c.sources("host-logins"),
@@ -211,6 +215,9 @@ const (
 func (c *config) checkLinks() error {
 	if c.LinkTimeout < minLinkTimeout || c.LinkTimeout > maxLinkTimeout {
 		return fmt.Errorf("--link-timeout is %s: give from %s to %s", c.LinkTimeout, minLinkTimeout, maxLinkTimeout)
+	}
+	if c.OverflowAfter < 1 {
+		return fmt.Errorf("--overflow-after is %d: give at least 1", c.OverflowAfter)
 	}
 	if c.HostConnections < 1 {
 		return fmt.Errorf("--host-connections is %d: give at least 1", c.HostConnections)

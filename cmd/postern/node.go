@@ -248,7 +248,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 		Accounts: accounts, Connector: connector, Log: events, Folders: folders,
 		Checkpoints: folder.NewCheckpoints(bucket), Moves: moved, Successors: api.Successors, Node: host,
 		Submissions:  submissions,
-		PollInterval: cfg.PollInterval, LinkTimeout: cfg.LinkTimeout, Logger: n.log,
+		PollInterval: cfg.PollInterval, LinkTimeout: cfg.LinkTimeout, OverflowAfter: cfg.OverflowAfter, Logger: n.log,
 	})
 	api.Watch = n.supervisor
 	n.gateway, err = gateway.New(api)
