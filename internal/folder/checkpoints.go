@@ -67,14 +67,17 @@ func (c *Checkpoints) keys(ctx context.Context, pattern string) ([]string, error
 // Save stores a folder's snapshot in place of the one that s.Revision names, and
 // sets s.Revision to its own. It fails when another one is stored there.
 func (c *Checkpoints) Save(ctx context.Context, account string, key Key, s *Snapshot) error {
-	value, former, err := s.encode(), []string(nil), error(nil)
-	if s.Parts || len(value) > maxValue {
+	var former []string
+	value := s.encode()
+	parts := len(value) > maxValue
+	if s.Parts || parts {
+		var err error
 		if former, err = c.partsOf(ctx, account, key.String()); err != nil {
 			return err
 		}
 	}
-	parts := len(value) > maxValue
 	if parts {
+		var err error
 		if value, err = c.savePartsOf(ctx, account, key, value); err != nil {
 			return err
 		}
