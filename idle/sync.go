@@ -48,7 +48,7 @@ func (o *owner) recheckAll() {
 
 // finishSync announces the end of a sync once all of it is done.
 func (o *owner) finishSync(ctx context.Context) error {
-	if !o.syncing() || o.partial != nil {
+	if whole := o.partial == nil; !whole || !o.syncing() {
 		return nil
 	}
 	for _, f := range o.names {

@@ -45,6 +45,7 @@ func TestCreateAndGet(t *testing.T) {
 	}
 
 	want := ann()
+	want.Backfill = account.BackfillNone // the default
 	want.IdentityKey, want.CreateTime, want.UpdateTime = got.IdentityKey, got.CreateTime, got.UpdateTime
 	want.Etag, want.ConnectionRevision, want.Status = got.Etag, got.ConnectionRevision, account.Status{State: account.Connecting}
 	if diff := equal(want, got); diff != "" {
