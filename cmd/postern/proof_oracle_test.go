@@ -179,7 +179,10 @@ func (a *accountCopy) differences(m *mailbox, keys map[string]string, there list
 	left := maps.Clone(a.folders)
 	for path, actual := range there {
 		key := keys[path]
-		f := a.folder(key)
+		f := a.folders[key]
+		if f == nil { // the log has had nothing to tell of it
+			f = &folderCopy{}
+		}
 		delete(left, key)
 		if key == "" || f.path != "" && f.path != path {
 			differ("folder %q is %q by the log (key %q)", path, f.path, key)
