@@ -15,9 +15,12 @@ func TestProofMailServerRestarts(t *testing.T) {
 	p.register(scaled(accounts, 6, 50))
 	times := scaled(restarts, 3, 50)
 	var idle []time.Duration
-	traffic := p.traffic(scaled(deliveries, 200, 5_000), time.Duration(times)*inForm(2*time.Second, 10*time.Second), (*mailbox).act)
+	traffic := p.traffic(scaled(deliveries, 200, 5_000), time.Duration(times)*inForm(2*time.Second, 72*time.Second), (*mailbox).act)
 	for range times {
-		p.pause(inForm(time.Second, 4*time.Second))
+		// An account that fails waits longer each time, until it has worked for a
+		// minute.
+		<-time.After(inForm(0, time.Minute))
+		p.pause(inForm(time.Second, 10*time.Second))
 		p.mail.Stop(t)
 		p.pause(inForm(time.Second, 4*time.Second))
 		p.await("the connections to be gone", patience, func() bool { return w.idles() == 0 })
