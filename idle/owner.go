@@ -3,6 +3,7 @@ package idle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -44,6 +45,9 @@ type owner struct {
 	inbox *folderState
 	// round counts the times that all folders were compared.
 	round uint64
+
+	// host is the mail server, with what becomes of the others' attempts.
+	host *attendance
 
 	status      account.Status
 	statusDirty bool
@@ -105,8 +109,11 @@ func (o *owner) id() string { return o.account.ID }
 
 // run watches the account until ctx ends.
 func (o *owner) run(ctx context.Context) {
+	o.host = o.config.hosts.attend(fmt.Sprintf("%s:%d", o.account.IMAP.Host, o.account.IMAP.Port))
+	defer o.host.leave()
 	wait := backoff{cap: o.config.RetryCap}
 	for {
+		began := time.Now()
 		err := o.session(ctx)
 		if ctx.Err() != nil {
 			o.leave()
@@ -115,8 +122,11 @@ func (o *owner) run(ctx context.Context) {
 		if !o.watchedSince.IsZero() && time.Since(o.watchedSince) > healthyAfter {
 			wait.reset()
 		}
+		if !o.watchedSince.IsZero() { // it worked until now
+			began = time.Now()
+		}
 		delay := o.failed(ctx, &wait, err)
-		if o.between(ctx, delay) != nil {
+		if o.comeBack(ctx, delay, began, err) != nil {
 			o.leave()
 			return
 		}
@@ -176,6 +186,7 @@ func (o *owner) session(ctx context.Context) error {
 		return err
 	}
 	o.failing, o.watchedSince = false, time.Now()
+	o.host.reached()
 	defer o.posts.end()
 	o.posts.keep(ctx, o.postNames())
 	return o.watch(ctx, conn)

@@ -120,13 +120,20 @@ func factOf(u *submit.Untold) event.Data {
 	return &event.SubmissionQueued{Submission: base}
 }
 
-// between waits for the next attempt to reach the server. What there is to tell
-// meanwhile does not wait for it.
-func (o *owner) between(ctx context.Context, delay time.Duration) error {
-	timer := time.NewTimer(delay)
+// between waits until the next attempt to reach the server is due, or, once the
+// server is back, may be made. What there is to tell meanwhile does not wait for
+// it.
+func (o *owner) between(ctx context.Context, due time.Time, back <-chan struct{}, early time.Time) error {
+	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
 	for {
 		select {
+		case <-back:
+			back = nil
+			if early.Before(due) {
+				timer.Reset(time.Until(early))
+			}
+			continue
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:

@@ -63,6 +63,8 @@ type Config struct {
 	pushGrace time.Duration
 	// bulk has a token for each account that reads much mail.
 	bulk chan struct{}
+	// hosts are the mail servers of all accounts.
+	hosts *hosts
 }
 
 // Supervisor runs an owner for every account that is to be watched.
@@ -111,6 +113,7 @@ func New(config Config) *Supervisor {
 		config.OverflowAfter = DefaultOverflowAfter
 	}
 	config.bulk = make(chan struct{}, bulkAtOnce)
+	config.hosts = &hosts{known: make(map[string]*host)}
 	return &Supervisor{config: config, owners: make(map[string]*running), sending: make(map[string]bool)}
 }
 
