@@ -276,6 +276,32 @@ func TestManyRequests(t *testing.T) {
 	}
 }
 
+// Downloads by clients that do not read hold up nobody else of the account.
+func TestSlowDownloadsHoldNobodyUp(t *testing.T) {
+	t.Parallel()
+	h := sharedHouse(t)
+	account, user, server := h.dovecot(t)
+	// More than the kernel takes off the server's hands.
+	server.Deliver(t, user, "INBOX", withAttachment("big.bin", sampleBytes(20<<20)))
+	name := h.newest(t, account)
+	for range 2 { // as many as may run at once
+		stalled := h.send(t, http.MethodGet, "/v1/"+name+":raw", nil)
+		defer stalled.Body.Close()
+		if _, err := stalled.Body.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if len(list(h.get(t, "/v1/"+account+"/messages"), "messages")) != 1 {
+			t.Error("the list is empty")
+		}
+		if got := h.get(t, "/v1/"+name)["name"]; got != name {
+			t.Errorf("got %v", got)
+		}
+		if stalled.ContentLength < 20<<20 {
+			t.Errorf("%d bytes", stalled.ContentLength)
+		}
+	}
+}
+
 // brokenServer is an IMAP server of one message whose ENVELOPE and
 // BODYSTRUCTURE make no sense.
 func brokenServer(t testing.TB, raw string) int {
