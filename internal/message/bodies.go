@@ -22,7 +22,7 @@ func SelectBodies(root *Part) (text, html *Part) {
 		}
 		return text, html
 	case root.Type == "multipart/related":
-		return SelectBodies(root.relatedRoot())
+		return root.selectRelated()
 	case root.Type == "multipart/encrypted", root.Type == "multipart/digest":
 		return nil, nil
 	case root.IsMultipart():
@@ -46,48 +46,53 @@ func (p *Part) readable() bool {
 	return p.Disposition != DispositionAttachment && (p.Filename == "" || p.Disposition == DispositionInline)
 }
 
-// relatedRoot is the part that the others of a multipart/related serve (RFC
-// 2387 section 3.2).
-func (p *Part) relatedRoot() *Part {
+// selectRelated finds the bodies in the part that the others of a
+// multipart/related serve (RFC 2387 section 3.2). Each part is looked at once:
+// twice would be for ever, where each of fifty is in the next.
+func (p *Part) selectRelated() (text, html *Part) {
 	if start := strings.Trim(p.Params["start"], "<> "); start != "" {
 		for _, c := range p.Children {
 			if c.ContentID == start {
-				return c
+				return SelectBodies(c)
 			}
 		}
 	}
-	if len(p.Children) == 0 {
-		return nil
-	}
-	// Some put the pictures first.
+	// Without a start it is the first part, but some put the pictures first.
 	for _, c := range p.Children {
-		if t, h := SelectBodies(c); t != nil || h != nil {
-			return c
+		if text, html = SelectBodies(c); text != nil || html != nil {
+			break
 		}
 	}
-	return p.Children[0]
+	return text, html
 }
 
 // Attachments are the parts that carry something besides the bodies, in their
 // order. A message/rfc822 is one attachment, whatever is in it.
 func Attachments(root *Part) []*Part {
 	text, html := SelectBodies(root)
-	var list []*Part
-	var visit func(p *Part, alternative bool)
-	visit = func(p *Part, alternative bool) {
+	list, _ := attachments(root, text, html)
+	return list
+}
+
+// attachments are the parts other than the bodies. found says that one of them is
+// what a person would call so.
+func attachments(root, text, html *Part) (list []*Part, found bool) {
+	var visit func(p *Part, parent string)
+	visit = func(p *Part, parent string) {
 		switch {
 		case p == nil, p == text, p == html:
 		case p.IsMultipart():
 			for _, c := range p.Children {
-				visit(c, p.Type == "multipart/alternative")
+				visit(c, p.Type)
 			}
-		case alternative && p.readable() && p.anotherForm():
+		case parent == "multipart/alternative" && p.readable() && p.anotherForm():
 		default:
 			list = append(list, p)
+			found = found || p.isRealAttachment(parent)
 		}
 	}
-	visit(root, false)
-	return list
+	visit(root, "")
+	return list, found
 }
 
 // anotherForm: alternatives of the body that say the same again. A calendar
@@ -102,8 +107,7 @@ func (p *Part) anotherForm() bool {
 
 // isRealAttachment tells what a person would call an attachment from what only
 // serves the message: pictures of its HTML, signatures, reports, later text.
-func (p *Part) isRealAttachment(root *Part) bool {
-	parent := parentType(root, p)
+func (p *Part) isRealAttachment(parent string) bool {
 	if parent == "multipart/report" || parent == "multipart/encrypted" {
 		return false
 	}
@@ -117,20 +121,4 @@ func (p *Part) isRealAttachment(root *Part) bool {
 		return p.Disposition == DispositionAttachment
 	}
 	return !embedded
-}
-
-// parentType is the type of the part that p is directly in.
-func parentType(root, p *Part) string {
-	if root == nil {
-		return ""
-	}
-	for _, c := range root.Children {
-		if c == p {
-			return root.Type
-		}
-		if t := parentType(c, p); t != "" {
-			return t
-		}
-	}
-	return ""
 }

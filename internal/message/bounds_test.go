@@ -122,3 +122,27 @@ func TestDecodersAreConstant(t *testing.T) { //nolint:paralleltest // what other
 		})
 	}
 }
+
+// TestTreesAreWalkedOnce builds trees as deep and as wide as they may be. To look
+// twice into each level of the deep ones would take years.
+func TestTreesAreWalkedOnce(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"mixed", "related", "alternative", "signed", "report", "encrypted"} {
+		leaf := &Part{Type: "image/png", ContentID: "x"}
+		deep := leaf
+		for range DefaultLimits.Depth {
+			deep = &Part{Type: "multipart/" + kind, Children: []*Part{deep}}
+		}
+		wide := &Part{Type: "multipart/" + kind}
+		for range DefaultLimits.Parts {
+			wide.Children = append(wide.Children, leaf)
+		}
+		for root, n := range map[*Part]int{deep: 1, wide: DefaultLimits.Parts} {
+			s := newSummary(Envelope{}, root)
+			if len(s.Attachments) != n || s.Body() != nil {
+				t.Errorf("%s: %d attachments of %d", kind, len(s.Attachments), n)
+			}
+			root.Security()
+		}
+	}
+}

@@ -60,13 +60,7 @@ func (m *Message) Summary() Summary {
 func newSummary(e Envelope, root *Part, found ...[]Defect) Summary {
 	s := Summary{Envelope: e, Structure: root}
 	s.Text, s.HTML = SelectBodies(root)
-	s.Attachments = Attachments(root)
-	for _, p := range s.Attachments {
-		if p.isRealAttachment(root) {
-			s.HasAttachment = true
-			break
-		}
-	}
+	s.Attachments, s.HasAttachment = attachments(root, s.Text, s.HTML)
 	var all defects
 	for _, d := range found {
 		all.add(d...)
