@@ -200,7 +200,7 @@ func TestGeneratedMailRoundTrips(t *testing.T) {
 	account, user, server := h.dovecot(t)
 	for range 25 {
 		seed := rand.Uint64()
-		m := generator{rand.New(rand.NewPCG(seed, 0))}.message() //nolint:gosec // a property test, not a secret
+		m := generator{rand.New(rand.NewPCG(seed, 0))}.message()
 		server.Deliver(t, user, "INBOX", m.raw)
 		got := h.get(t, "/v1/"+h.newest(t, account))
 		m.check(t, h, got)

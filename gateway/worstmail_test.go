@@ -29,7 +29,9 @@ func worstMail(size int) map[string]string {
 		boundary := strings.Repeat("b", 1+i%60)
 		nested.WriteString("Content-Type: multipart/mixed; boundary=" + boundary + "\r\n\r\n--" + boundary + "\r\n")
 	}
+	related := strings.ReplaceAll(nested.String(), "mixed", "related")
 	return map[string]string{
+		"deep and related":        "Subject: worst\r\n" + related + fill("--x\r\n"),
 		"many parts":              mixed + fill("--b\r\n\r\nx\r\n"),
 		"many attachments":        mixed + fill("--b\r\nContent-Type: image/png; name=\"aaaaaaaaaaaaaaaaaaaa.png\"\r\nContent-ID: <a@b>\r\n\r\nx\r\n"),
 		"only delimiters":         mixed + fill("--b\r\n"),
