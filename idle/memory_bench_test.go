@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/dovecottest"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/sandbox"
 	"github.com/postern-mail/postern/internal/secret"
@@ -81,7 +82,26 @@ func (c *countedConn) Close() error {
 // over TLS, all included, beside that of a bare TLS connection on which a
 // goroutine waits.
 func BenchmarkRatioWatchedAccount(b *testing.B) {
-	servers := startServers(b)
+	b.Run("IDLE", func(b *testing.B) {
+		servers := startServers(b)
+		measureWatched(b, servers, target{servers.IMAP, "secret", false})
+	})
+	// The folders of Dovecot, six of them, are all told of on the one connection.
+	b.Run("NOTIFY", func(b *testing.B) {
+		server := dovecottest.Start(b)
+		measureWatched(b, startServers(b), target{server.TLSPort(), server.Password(), true})
+	})
+}
+
+// target is a mail server that speaks TLS and has a mailbox for everyone.
+type target struct {
+	port     int
+	password string
+	notify   bool // it has NOTIFY
+}
+
+func measureWatched(b *testing.B, servers served, to target) {
+	b.Helper()
 	conn, err := nats.Connect(servers.NATS)
 	if err != nil {
 		b.Fatal(err)
@@ -98,8 +118,8 @@ func BenchmarkRatioWatchedAccount(b *testing.B) {
 	w.tls = &tls.Config{InsecureSkipVerify: true}
 	w.quiet, w.poll = true, time.Hour
 	for b.Loop() {
-		bare := memoryOf(func() func() { return w.openBare(servers.IMAP) })
-		watched := memoryOf(func() func() { return w.watchAll(servers.IMAP, dialer) })
+		bare := memoryOf(func() func() { return w.openBare(to.port) })
+		watched := memoryOf(func() func() { return w.watchAll(to, dialer) })
 		b.ReportMetric(watched/1024, "KiB/account")
 		b.ReportMetric(bare/1024, "KiB/bare-connection")
 		b.ReportMetric(watched/bare, "account/bare")
@@ -176,14 +196,14 @@ func (w *world) openBare(port int) (undo func()) {
 
 // watchAll registers the accounts and watches them until all are connected and
 // no request connection is left.
-func (w *world) watchAll(port int, dialer *countingDialer) (undo func()) {
+func (w *world) watchAll(to target, dialer *countingDialer) (undo func()) {
 	w.t.Helper()
 	for i := range watchedAccounts {
 		name := fmt.Sprint("user", i)
 		_, err := w.accounts.Create(w.t.Context(), &account.Account{
 			ID: name, Email: name + "@example.com",
 			IMAP: account.Endpoint{
-				Host: "127.0.0.1", Port: port, TLSMode: account.TLS, Username: name, Password: secret.New("secret"),
+				Host: "127.0.0.1", Port: to.port, TLSMode: account.TLS, Username: name, Password: secret.New(to.password),
 			},
 		}, "")
 		if err != nil {
@@ -192,7 +212,9 @@ func (w *world) watchAll(port int, dialer *countingDialer) (undo func()) {
 	}
 	stop := w.start()
 	for i := range watchedAccounts {
-		w.awaitState(fmt.Sprint("user", i), account.Connected)
+		if a := w.awaitState(fmt.Sprint("user", i), account.Connected); a.Status.Notify != to.notify {
+			w.t.Fatalf("NOTIFY is %v for account %s", a.Status.Notify, a.ID)
+		}
 	}
 	w.await("the request connections to be closed", func() bool { return dialer.open.Load() == watchedAccounts })
 	return func() {

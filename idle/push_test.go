@@ -1,7 +1,9 @@
 package idle
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -120,4 +122,24 @@ func TestBusyFoldersAreAskedAfter(t *testing.T) {
 		t.Errorf("the busy folder was asked after %d times, the quiet one %d times", busy, quiet)
 	}
 	w.checkNumbers("ann")
+}
+
+// Where it is known that a server's NOOP shows nothing, INBOX is opened anew each
+// time that it is looked at.
+func TestProviderWhoseNoopShowsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.poll, w.linkTimeout = never, 2*time.Second
+	s := newFakeIMAP(t, "", "INBOX")
+	s.deaf = true
+	w.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, s.listener.Addr().String())
+	}
+	w.register("ann", "imap.163.com", 143, "ann", "secret")
+	w.start()
+	w.awaitState("ann", account.Connected)
+	for i := range 2 {
+		s.deliver("INBOX", fmt.Sprint("number ", i))
+		w.awaitEvents("ann", event.TypeMessageCreated, i+1)
+	}
 }

@@ -73,6 +73,9 @@ func TestValidate(t *testing.T) {
 		"poll too often":         {func(a *account.Account) { a.Watch.PollInterval = time.Millisecond }, "watch.poll_interval"},
 		"poll too seldom":        {func(a *account.Account) { a.Watch.PollInterval = 25 * time.Hour }, "watch.poll_interval"},
 		"no poll interval":       {func(a *account.Account) { a.Watch.PollInterval = 0 }, ""},
+		"idle folders":           {func(a *account.Account) { a.Watch.IdleFolders = []string{"Work", "Spammer"} }, ""},
+		"too many idle folders":  {func(a *account.Account) { a.Watch.IdleFolders = make([]string, 11) }, "watch.idle_folders"},
+		"idle on excluded":       {func(a *account.Account) { a.Watch.IdleFolders = []string{"Spam/Old"} }, "watch.idle_folders"},
 		"empty folder":           {func(a *account.Account) { a.Watch.ExcludedFolders = []string{""} }, "watch.excluded_folders"},
 	}
 	for name, c := range cases {
