@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -37,7 +38,7 @@ func (g *Gateway) byHand(w http.ResponseWriter, r *http.Request, method string, 
 	if err == nil {
 		err = call(ctx)
 	}
-	if err == nil {
+	if err == nil || errors.Is(err, errHeadOnly) {
 		return
 	}
 	failed := classify(ctx, g.calls.finish(ctx, method, err, nil))

@@ -63,7 +63,7 @@ func (g *Gateway) downloadMessage(w http.ResponseWriter, r *http.Request, path m
 		if err := g.checkDownload(r, req); err != nil {
 			return err
 		}
-		return g.messages.downloadRaw(ctx, req, newHTTPSink(w))
+		return g.messages.downloadRaw(ctx, req, newHTTPSink(ctx, w))
 	})
 }
 
@@ -75,7 +75,7 @@ func (g *Gateway) downloadAttachment(w http.ResponseWriter, r *http.Request, pat
 		if err := g.checkDownload(r, req); err != nil {
 			return err
 		}
-		return g.messages.downloadPart(ctx, req, newHTTPSink(w))
+		return g.messages.downloadPart(ctx, req, newHTTPSink(ctx, w))
 	})
 }
 
@@ -90,10 +90,11 @@ func (g *Gateway) checkDownload(r *http.Request, req any) error {
 type httpSink struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	head    bool
 }
 
-func newHTTPSink(w http.ResponseWriter) *httpSink {
-	return &httpSink{w: w, control: http.NewResponseController(w)}
+func newHTTPSink(ctx context.Context, w http.ResponseWriter) *httpSink {
+	return &httpSink{w: w, control: http.NewResponseController(w), head: isHead(ctx)}
 }
 
 func (s *httpSink) begin(f file) error {
@@ -106,6 +107,9 @@ func (s *httpSink) begin(f file) error {
 		header.Set("Content-Length", strconv.FormatInt(f.size, 10))
 	}
 	s.w.WriteHeader(http.StatusOK)
+	if s.head {
+		return errHeadOnly
+	}
 	return nil
 }
 

@@ -5,14 +5,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 )
@@ -74,27 +70,14 @@ func importTarget(r *http.Request, parent string) (*posternv1.ImportMessageReque
 		return nil, refuse(codes.InvalidArgument, reasonArgumentInvalid,
 			"The content type must be message/rfc822, and the body the message; it is %q.", said(given))
 	}
-	query := r.URL.Query()
 	// The path has the parent.
 	allowed := slices.DeleteFunc(parametersOf(targetFields, "", importPattern), func(name string) bool { return name == "parent" })
 	target := &posternv1.ImportMessageRequest_Target{}
-	for name, values := range query {
-		if !slices.Contains(allowed, name) {
-			return nil, refuse(codes.InvalidArgument, reasonArgumentInvalid,
-				"There is no parameter %q here; there are: %s.", said(name), strings.Join(spokenNames(allowed), ", "))
-		}
-		if err := parseParameter(target, name, values); err != nil {
-			return nil, err
+	for name, values := range r.URL.Query() {
+		if failed := parseParameter(target, allowed, name, values); failed != nil {
+			return nil, failed
 		}
 	}
 	target.Parent = parent
 	return target, applyIdempotencyKey(target, r.Header.Values("Idempotency-Key"))
-}
-
-// parseParameter sets the field of a request that a query parameter stands for.
-func parseParameter(req protoreflect.ProtoMessage, name string, values []string) error {
-	if err := runtime.PopulateQueryParameters(req, url.Values{name: values}, utilities.NewDoubleArray(nil)); err != nil {
-		return refuseField(name, reasonArgumentInvalid, "The parameter %s cannot be read: %s", said(name), said(err.Error()))
-	}
-	return nil
 }

@@ -9,10 +9,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 )
@@ -32,23 +34,49 @@ func refuseInvalidText(next runtime.HandlerFunc) runtime.HandlerFunc {
 	}
 }
 
-// refuseUnknownQuery refuses query parameters that a route does not have. The
-// mux would ignore them, and a list whose filter was misspelt would be a list
-// of everything.
-func refuseUnknownQuery(next runtime.HandlerFunc) runtime.HandlerFunc {
+// refuseInvalidQuery refuses query parameters that a route does not have, and
+// values that they cannot have. The mux would ignore the former, and a list
+// whose filter was misspelt would be a list of everything; the latter it would
+// take for a fault of the body.
+func refuseInvalidQuery(next runtime.HandlerFunc) runtime.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, path map[string]string) {
 		if pattern, ok := runtime.HTTPPattern(r.Context()); ok && r.URL.RawQuery != "" {
-			allowed, known := queryParameters()[r.Method+" "+pattern.String()]
-			for name := range r.URL.Query() {
-				if known && !slices.Contains(allowed, name) {
-					writeError(w, r, refuse(codes.InvalidArgument, reasonArgumentInvalid,
-						"There is no parameter %q here; there are: %s.", said(name), strings.Join(spokenNames(allowed), ", ")))
+			if route, known := routes()[r.Method+" "+pattern.String()]; known {
+				if failed := route.checkQuery(r.URL.Query()); failed != nil {
+					writeError(w, r, failed)
 					return
 				}
 			}
 		}
 		next(w, r, path)
 	}
+}
+
+// route is a generated route.
+type route struct {
+	parameters []string
+	input      protoreflect.MessageType
+}
+
+func (r *route) checkQuery(query url.Values) *failure {
+	for name, values := range query {
+		if failed := parseParameter(r.input.New().Interface(), r.parameters, name, values); failed != nil {
+			return failed
+		}
+	}
+	return nil
+}
+
+// parseParameter sets the field of a request that a query parameter stands for.
+func parseParameter(req proto.Message, allowed []string, name string, values []string) *failure {
+	if !slices.Contains(allowed, name) {
+		return refuse(codes.InvalidArgument, reasonArgumentInvalid,
+			"There is no parameter %q here; there are: %s.", said(name), strings.Join(spokenNames(allowed), ", "))
+	}
+	if err := runtime.PopulateQueryParameters(req, url.Values{name: values}, utilities.NewDoubleArray(nil)); err != nil {
+		return refuseField(name, reasonArgumentInvalid, "The parameter %s cannot be read: %s", name, said(err.Error()))
+	}
+	return nil
 }
 
 // spokenNames leaves the proto form of names out of a message.
@@ -60,36 +88,33 @@ func spokenNames(names []string) []string {
 	return spoken
 }
 
-// queryParameters has, for each generated route, the names of the parameters
-// that it takes, read from the annotations of the proto files.
-var queryParameters = sync.OnceValue(func() map[string][]string {
-	routes := make(map[string][]string)
-	for _, file := range []protoreflect.FileDescriptor{
-		posternv1.File_postern_v1_account_service_proto,
-		posternv1.File_postern_v1_folder_service_proto,
-		posternv1.File_postern_v1_message_service_proto,
-		posternv1.File_postern_v1_thread_service_proto,
-		posternv1.File_postern_v1_event_service_proto,
-		posternv1.File_postern_v1_webhook_service_proto,
-	} {
+// routes has each generated route, read from the annotations of the proto files.
+var routes = sync.OnceValue(func() map[string]*route {
+	found := make(map[string]*route)
+	protoregistry.GlobalFiles.RangeFilesByPackage(posternv1.File_postern_v1_message_service_proto.Package(), func(file protoreflect.FileDescriptor) bool {
 		for i := range file.Services().Len() {
 			methods := file.Services().Get(i).Methods()
 			for j := range methods.Len() {
-				addRoutes(routes, methods.Get(j))
+				addRoutes(found, methods.Get(j))
 			}
 		}
-	}
-	return routes
+		return true
+	})
+	return found
 })
 
-func addRoutes(routes map[string][]string, method protoreflect.MethodDescriptor) {
+func addRoutes(found map[string]*route, method protoreflect.MethodDescriptor) {
 	rule, ok := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
 	if !ok || rule == nil {
 		return
 	}
+	input, err := protoregistry.GlobalTypes.FindMessageByName(method.Input().FullName())
+	if err != nil {
+		return // of no service that is linked
+	}
 	for _, rule := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
 		verb, template := httpRule(rule)
-		routes[verb+" "+template] = parametersOf(method.Input(), rule.GetBody(), template)
+		found[verb+" "+template] = &route{parameters: parametersOf(method.Input(), rule.GetBody(), template), input: input}
 	}
 }
 

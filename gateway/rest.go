@@ -80,7 +80,7 @@ func newMux(ctx context.Context, conn grpc.ClientConnInterface) (*runtime.ServeM
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithWriteContentLength(),
-		runtime.WithMiddlewares(refuseInvalidText, refuseUnknownQuery),
+		runtime.WithMiddlewares(refuseInvalidText, refuseInvalidQuery),
 	)
 	for _, err := range []error{
 		posternv1.RegisterAccountServiceHandlerClient(ctx, mux, posternv1.NewAccountServiceClient(conn)),

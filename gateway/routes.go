@@ -27,7 +27,7 @@ func (g *Gateway) handler(ctx context.Context, conn grpc.ClientConnInterface) (h
 	}
 	docs := docsHandler()
 	mux := http.NewServeMux()
-	mux.Handle("/", rest)
+	mux.Handle("/", headAsGet(rest))
 	mux.HandleFunc("/healthz", readOnly(func(w http.ResponseWriter, _ *http.Request) { sayOK(w) }))
 	mux.HandleFunc("/readyz", readOnly(g.readyz))
 	mux.HandleFunc("/openapi.json", readOnly(func(w http.ResponseWriter, _ *http.Request) {

@@ -35,6 +35,10 @@ const (
 // server-sent events (HTML, section 9.2). It is written by hand because the
 // data of a frame is the event's own bytes, and gRPC carries an object.
 func (g *Gateway) watchSSE(w http.ResponseWriter, r *http.Request, _ map[string]string) {
+	if isHead(r.Context()) { // it would wait for events that nobody gets
+		writeError(w, r, refuse(codes.Unimplemented, reasonMethodNotAllowed, "A watch has no end, so it does not take the method HEAD."))
+		return
+	}
 	g.byHand(w, r, posternv1.EventService_WatchEvents_FullMethodName, func(ctx context.Context) error {
 		req, err := watchRequest(r)
 		if err != nil {
