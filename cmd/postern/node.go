@@ -173,20 +173,14 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 		return err
 	}
 	folders := folder.NewRegistry(bucket)
-	moved, err := moves.Open(ctx, js, cfg.EventsReplicas, n.log)
-	if err != nil {
+	if err := n.openMemories(ctx, js, cfg, &api); err != nil {
 		return err
 	}
-	n.onClose(moved.Close)
-	api.Moves = moved
 	events, err := eventlog.Open(ctx, js, eventlog.Config{MaxAge: cfg.EventsMaxAge, Replicas: cfg.EventsReplicas, Logger: n.log})
 	if err != nil {
 		return err
 	}
 	n.onClose(events.Close)
-	if api.Successors, err = moves.OpenSuccessors(ctx, js, cfg.EventsReplicas); err != nil {
-		return err
-	}
 	// Both the hosts of mail servers and the URLs of token endpoints come from
 	// whoever may register an account.
 	guard := &netguard.Guard{Allow: cfg.allowed}
@@ -228,9 +222,6 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 		_, err := events.Head(ctx)
 		return err
 	}
-	if api.Requests, err = requestid.Open(ctx, js, cfg.EventsReplicas, api.Box); err != nil {
-		return err
-	}
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("the name of this machine: %w", err)
@@ -246,13 +237,28 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	}
 	n.supervisor = idle.New(idle.Config{
 		Accounts: accounts, Connector: connector, Log: events, Folders: folders,
-		Checkpoints: folder.NewCheckpoints(bucket), Moves: moved, Successors: api.Successors, Node: host,
+		Checkpoints: folder.NewCheckpoints(bucket), Moves: api.Moves, Successors: api.Successors, Node: host,
 		Submissions:  submissions,
 		PollInterval: cfg.PollInterval, LinkTimeout: cfg.LinkTimeout, OverflowAfter: cfg.OverflowAfter, Logger: n.log,
 	})
 	api.Watch = n.supervisor
 	n.gateway, err = gateway.New(api)
 	return err
+}
+
+// openMemories opens what requests remember of each other.
+func (n *node) openMemories(ctx context.Context, js jetstream.JetStream, cfg *config, api *gateway.Config) (err error) {
+	if api.Requests, err = requestid.Open(ctx, js, cfg.EventsReplicas, api.Box); err != nil {
+		return err
+	}
+	if api.Successors, err = moves.OpenSuccessors(ctx, js, cfg.EventsReplicas); err != nil {
+		return err
+	}
+	if api.Moves, err = moves.Open(ctx, js, cfg.EventsReplicas, n.log); err != nil {
+		return err
+	}
+	n.onClose(api.Moves.Close)
+	return nil
 }
 
 // run serves the API and watches the mailboxes until ctx ends or one of the two
