@@ -2,6 +2,7 @@ package imapconn
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"strings"
@@ -460,4 +461,25 @@ func searchUnseen(t *testing.T, c *Conn) (any, error) {
 		return nil, err
 	}
 	return data.All.String(), nil
+}
+
+// A refusal because some messages are gone is told from others, by its code or
+// by its words.
+func TestIsGone(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"code":       {&Error{Command: "UID MOVE", Type: imap.StatusResponseTypeNo, Code: "EXPUNGEISSUED", Text: "gone"}, true},
+		"words":      {fmt.Errorf("move: %w", &Error{Type: imap.StatusResponseTypeNo, Text: "Some of the requested messages no longer exist."}), true},
+		"BAD":        {&Error{Type: imap.StatusResponseTypeBad, Text: "messages no longer exist"}, false},
+		"other code": {&Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeOverQuota, Text: "full"}, false},
+		"network":    {&NetworkError{Command: "UID MOVE", Err: io.EOF}, false},
+		"none":       {nil, false},
+	} {
+		if got := IsGone(tt.err); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }
