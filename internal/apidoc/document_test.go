@@ -112,3 +112,39 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
+
+// The body of an update may be any part of the resource.
+func TestPartialUpdates(t *testing.T) {
+	t.Parallel()
+	ref := func(name string) object { return object{"$ref": "#/components/schemas/" + name} }
+	patch := func(name string) object {
+		return object{"patch": object{"requestBody": object{"content": object{"application/json": object{"schema": ref(name)}}}}}
+	}
+	doc := object{
+		"paths": object{"/a": patch("A"), "/b": patch("B"), "/c": object{"get": object{}}},
+		"components": object{"schemas": object{
+			"A": object{"required": []any{"b"}, "properties": object{"b": ref("B"), "c": ref("C"), "required": object{"type": "string"}}},
+			"B": object{"properties": object{"a": object{"items": ref("A")}}},
+			"C": object{"properties": object{}},
+		}},
+	}
+	if err := partialUpdates(doc); err != nil {
+		t.Fatal(err)
+	}
+	schemas := at(doc, "components", "schemas")
+	a := at(schemas, "A.Partial")
+	if a["required"] != nil || at(schemas, "A")["required"] == nil || at(a, "properties", "required") == nil {
+		t.Errorf("A is %v, in part %v", schemas["A"], a)
+	}
+	for name, got := range map[string]any{
+		"B.Partial": at(a, "properties", "b")["$ref"], "C": at(a, "properties", "c")["$ref"],
+		"A.Partial": at(schemas, "B.Partial", "properties", "a", "items")["$ref"],
+	} {
+		if got != "#/components/schemas/"+name {
+			t.Errorf("refers to %v, want %s", got, name)
+		}
+	}
+	if got := at(doc, "paths", "/b", "patch", "requestBody", "content", "application/json", "schema")["$ref"]; got != "#/components/schemas/B.Partial" {
+		t.Errorf("the update of b takes %v", got)
+	}
+}

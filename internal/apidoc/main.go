@@ -75,6 +75,9 @@ func run(args []string) error {
 	}
 	describeEnums(doc, files)
 	doc = mergePatch(doc, changes)
+	if err := partialUpdates(doc); err != nil {
+		return err
+	}
 	if err := check(doc); err != nil {
 		return err
 	}

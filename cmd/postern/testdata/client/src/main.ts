@@ -1,0 +1,176 @@
+// Calls every operation of the document once. The calls are made in this order
+// and build on each other.
+import { client, id, must, ok, run, setting, until, type Calls } from "./harness.js";
+
+const account = "ann";
+const path = { account };
+const imap = {
+  host: setting("IMAP_HOST"),
+  port: Number(setting("IMAP_PORT")),
+  tlsMode: "PLAINTEXT" as const,
+  username: setting("IMAP_USER"),
+  password: setting("IMAP_PASSWORD"),
+};
+
+let inbox = "";
+let folder = "";
+let message = "";
+let thread = "";
+let attachment = "";
+
+/** The server-sent frames up to the first that has all of these. */
+async function frame(stream: ReadableStream<Uint8Array>, ...parts: string[]): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  const reader = stream.getReader();
+  for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+    text += decoder.decode(chunk.value, { stream: true });
+    const found = text.split("\n\n").find((f) => parts.every((part) => f.includes(part)));
+    if (found !== undefined) return found;
+  }
+  throw new Error(`the stream ended without ${parts.join(", ")}: ${text}`);
+}
+
+const calls: Calls = {
+  Ready: async () => ok(await client.GET("/readyz", { parseAs: "text" })),
+
+  // Accounts.
+  AccountService_CreateAccount: async () => {
+    const created = ok(
+      await client.POST("/v1/accounts", {
+        params: { query: { accountId: account } },
+        body: {
+          email: "ann@example.com",
+          imap,
+        },
+      }),
+    );
+    if (created.name !== `accounts/${account}`) throw new Error(`created ${created.name}`);
+  },
+  AccountService_GetAccount: async () =>
+    until("the account to be connected", async () => {
+      const got = ok(await client.GET("/v1/accounts/{account}", { params: { path } }));
+      return got.state === "CONNECTED" ? got : undefined;
+    }),
+  AccountService_ListAccounts: async () => {
+    const { accounts } = ok(await client.GET("/v1/accounts", { params: { query: { filter: "state = CONNECTED" } } }));
+    if (accounts?.length !== 1) throw new Error(`${accounts?.length} accounts`);
+  },
+  AccountService_UpdateAccount: async () => {
+    const updated = ok(
+      await client.PATCH("/v1/accounts/{account}", {
+        params: { path, query: { updateMask: "displayName" } },
+        body: { displayName: "Ann" },
+      }),
+    );
+    if (updated.displayName !== "Ann") throw new Error(`renamed to ${updated.displayName}`);
+  },
+  AccountService_VerifyAccount: async () =>
+    ok(await client.POST("/v1/accounts/{account}:verify", { params: { path }, body: {} })),
+
+  // Folders.
+  FolderService_ListFolders: async () => {
+    const { folders } = ok(await client.GET("/v1/accounts/{account}/folders", { params: { path } }));
+    inbox = must(folders?.find((f) => f.role === "INBOX")?.name, "INBOX");
+  },
+  FolderService_GetFolder: async () => {
+    const got = ok(await client.GET("/v1/accounts/{account}/folders/{folder}", { params: { path: { account, folder: id(inbox) } } }));
+    if (got.total !== 3) throw new Error(`INBOX has ${got.total}`);
+  },
+  FolderService_CreateFolder: async () => {
+    const created = ok(
+      await client.POST("/v1/accounts/{account}/folders", { params: { path }, body: { path: ["Projects", "2026"] } }),
+    );
+    folder = must(created.name, "name");
+  },
+  FolderService_UpdateFolder: async () => {
+    const updated = ok(
+      await client.PATCH("/v1/accounts/{account}/folders/{folder}", {
+        params: { path: { account, folder: id(folder) }, query: { updateMask: "path" } },
+        body: { path: ["Projects", "2027"] },
+      }),
+    );
+    if (updated.path?.at(-1) !== "2027") throw new Error(`renamed to ${updated.path}`);
+  },
+  FolderService_EmptyFolder: async () =>
+    ok(await client.POST("/v1/accounts/{account}/folders/{folder}:empty", { params: { path: { account, folder: id(folder) } }, body: {} })),
+  FolderService_GetQuota: async () => ok(await client.GET("/v1/accounts/{account}/quota", { params: { path } })),
+
+  // Messages.
+  MessageService_ListMessages: async () => {
+    const { messages } = ok(
+      await client.GET("/v1/accounts/{account}/messages", {
+        params: { path, query: { folder: inbox, filter: "has:attachment", view: "METADATA" } },
+      }),
+    );
+    message = must(messages?.[0]?.name, "a message with an attachment");
+    attachment = must(messages?.[0]?.attachments?.[0]?.part, "its attachment");
+  },
+  MessageService_GetMessage: async () => {
+    const got = ok(
+      await client.GET("/v1/accounts/{account}/messages/{message}", {
+        params: { path: { account, message: id(message) }, query: { view: "FULL" } },
+      }),
+    );
+    if (!got.body?.text?.includes("see below")) throw new Error(`text ${got.body?.text}`);
+  },
+  MessageService_DownloadMessage: async () => {
+    const raw = ok(
+      await client.GET("/v1/accounts/{account}/messages/{message}:raw", {
+        params: { path: { account, message: id(message) } },
+        parseAs: "text",
+      }),
+    );
+    if (!String(raw).includes("Subject: papers")) throw new Error(`raw ${raw}`);
+  },
+  MessageService_DownloadAttachment: async () => {
+    const content = ok(
+      await client.GET("/v1/accounts/{account}/messages/{message}/attachments/{attachment}:download", {
+        params: { path: { account, message: id(message), attachment } },
+        parseAs: "text",
+      }),
+    );
+    if (content !== "hello") throw new Error(`content ${content}`);
+  },
+
+  // Threads.
+  ThreadService_ListThreads: async () => {
+    const { threads } = ok(await client.GET("/v1/accounts/{account}/threads", { params: { path, query: { folder: inbox } } }));
+    const found = must(threads?.find((t) => t.messageCount === 2), "a thread of two");
+    if (found.messages?.[0]?.subject !== "Re: lunch") throw new Error(`newest ${found.messages?.[0]?.subject}`);
+    thread = id(found.name);
+  },
+  ThreadService_GetThread: async () => {
+    const got = ok(await client.GET("/v1/accounts/{account}/threads/{thread}", { params: { path: { account, thread } } }));
+    if (got.subject !== "lunch") throw new Error(`subject ${got.subject}`);
+  },
+
+  // Events.
+  EventService_GetEventCursor: async () => must(ok(await client.GET("/v1/events:cursor")).cursor, "cursor"),
+  EventService_ListEvents: async () =>
+    until("the events of the account", async () => {
+      const { events } = ok(
+        await client.GET("/v1/accounts/{account}/events", { params: { path, query: { types: ["account.created"] } } }),
+      );
+      return events?.[0]?.cursor;
+    }),
+  EventService_WatchEvents: async () => {
+    const stop = new AbortController();
+    const stream = ok(
+      await client.GET("/v1/events:watch", {
+        params: { query: { accounts: [`accounts/${account}`] } },
+        parseAs: "stream",
+        signal: stop.signal,
+      }),
+    );
+    await frame(must(stream, "stream") as ReadableStream<Uint8Array>, "id: ");
+    stop.abort();
+  },
+
+  // What ends things goes last.
+  FolderService_DeleteFolder: async () =>
+    ok(await client.DELETE("/v1/accounts/{account}/folders/{folder}", { params: { path: { account, folder: id(folder) } } })),
+  AccountService_DeleteAccount: async () => ok(await client.DELETE("/v1/accounts/{account}", { params: { path } })),
+};
+
+await run(calls);
