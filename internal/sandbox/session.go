@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strings"
 
@@ -188,7 +189,10 @@ func (s *session) announced(numSet imap.NumSet) (imap.NumSet, error) {
 		return numSet, nil
 	}
 	var everyNumber imap.SeqSet
-	everyNumber.AddRange(1, 0) // 1:*; a message without a number is not in it
+	// Not 1:*, which the in-memory server takes to end with its own count: while
+	// EXPUNGEs are still to be told, the client's numbers go beyond that. A message
+	// without a number, which is 0, is not in it.
+	everyNumber.AddRange(1, math.MaxUint32)
 	data, err := s.Search(imapserver.NumKindUID, &imap.SearchCriteria{
 		UID:    []imap.UIDSet{uids},
 		SeqNum: []imap.SeqSet{everyNumber},
