@@ -195,26 +195,47 @@ func (p *pager) older(ctx context.Context) error {
 	// How many messages lie below the UID is the sequence number to start from.
 	// Some servers take RETURN and then do not count, hence the second attempt.
 	for _, opts := range []*SearchOptions{{ReturnCount: true}, {}} {
+		below, ok, err := p.countBelow(ctx, opts)
+		if err != nil {
+			return err
+		}
+		if ok {
+			return p.upTo(ctx, below)
+		}
+	}
+	return nil // no answer at all is what some servers give for no message
+}
+
+// countBelow asks how many messages lie below the UID.
+func (p *pager) countBelow(ctx context.Context, opts *SearchOptions) (below uint32, ok bool, err error) {
+	m := p.c.mailbox
+	for range maxRounds {
+		var counted uint32
 		s := &searching{c: p.c, found: func(data *SearchData) {
 			if data.Count != nil || data.All != nil || !opts.ReturnCount {
-				m.positions.learn(p.opts.Before, count(data))
+				counted = count(data)
+				m.positions.learn(p.opts.Before, counted)
 			}
 		}}
 		search := s.command(below1(p.opts.Before), opts)
 		if err := p.c.run(ctx, &command{name: "NOOP"}, search); err != nil {
-			return err
+			return 0, false, err
 		}
 		if err := search.err(); err != nil {
-			return err
+			return 0, false, err
 		}
-		if below, ok := m.positions.below(p.opts.Before); ok {
-			return p.upTo(ctx, below)
+		below, ok = m.positions.below(p.opts.Before)
+		switch {
+		case !ok && search.malformed != nil && !opts.ReturnCount:
+			return 0, false, &ProtocolError{Command: "SEARCH", Err: search.malformed}
+		case !ok || below == counted:
+			return below, ok, nil
 		}
-		if search.malformed != nil {
-			return &ProtocolError{Command: "SEARCH", Err: search.malformed}
-		}
+		// An EXPUNGE came behind the answer. Not all servers count messages that
+		// are gone until they have said so, and which this one did is unknown.
+		m.positions.forget()
 	}
-	return nil // no answer at all is what some servers give for no message
+	return below, ok, nil
 }
 
 // below1 is the criterion of all messages below a UID.
