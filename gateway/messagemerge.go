@@ -21,6 +21,8 @@ const (
 	// maxMerged bounds the folders of a list over all of them: its page token
 	// holds a position for each.
 	maxMerged = 500
+	// maxTries bounds the looks at folders whose messages go while they are read.
+	maxTries = 10
 	// mergeWidth is how many folders are looked at at once. The account's pool
 	// has few connections, and other requests want some of them.
 	mergeWidth = 2
@@ -150,6 +152,7 @@ func (s *messageService) load(ctx context.Context, l *listing, from *source, n i
 // merge takes the page's messages from the folders.
 func (s *messageService) merge(ctx context.Context, l *listing, sources []*source) ([]taken, error) {
 	var page []taken
+	tries := 0
 	for len(page) < l.size {
 		from := newest(sources)
 		if from == nil {
@@ -163,8 +166,12 @@ func (s *messageService) merge(ctx context.Context, l *listing, sources []*sourc
 			if err := s.load(ctx, l, from, l.size-len(page)+1); err != nil {
 				return nil, err
 			}
-			if len(from.next) == 0 && from.scanned == 0 {
-				from.more = false // expunged since it was seen
+			if len(from.next) == 0 && from.more && from.scanned == 0 {
+				// What would have come was expunged at this very moment, and there
+				// is more below it.
+				if tries++; tries > maxTries {
+					break // the next page goes on from here
+				}
 			}
 			continue
 		}

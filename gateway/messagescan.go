@@ -246,22 +246,32 @@ func readFacts(f *query.Facts, raw io.Reader) error {
 }
 
 // fetchUIDs fetches messages of the selected mailbox and gives them in the
-// order of their UIDs in the list. Those that are gone are left out.
+// order of their UIDs in the list. Those that are gone are left out, after a look
+// at the mailbox as it is now: a session that has not been told of a message
+// answers as if it were not there, and another may have found it.
 func fetchUIDs(ctx context.Context, c *imapconn.Conn, uids []imap.UID, opts *imapconn.FetchOptions) ([]*imapconn.FetchMessage, error) {
-	if len(uids) == 0 {
-		return nil, nil
-	}
 	wanted := *opts
 	wanted.RFC822Size = true // tells answers from news of flags
 	byUID := make(map[imap.UID]*imapconn.FetchMessage, len(uids))
-	err := c.Fetch(ctx, imap.UIDSetNum(uids...), &wanted, func(m *imapconn.FetchMessage) error {
-		if _, there := byUID[m.UID]; !there || m.Size > 0 {
-			byUID[m.UID] = m
+	fetch := func(missing []imap.UID) error {
+		return c.Fetch(ctx, imap.UIDSetNum(missing...), &wanted, func(m *imapconn.FetchMessage) error {
+			if _, there := byUID[m.UID]; !there || m.Size > 0 {
+				byUID[m.UID] = m
+			}
+			return nil
+		})
+	}
+	missing := uids
+	for attempt := 0; attempt < 2 && len(missing) > 0; attempt++ {
+		if attempt > 0 {
+			if err := c.Noop(ctx); err != nil {
+				return nil, err
+			}
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
+		if err := fetch(missing); err != nil {
+			return nil, err
+		}
+		missing = slices.DeleteFunc(slices.Clone(missing), func(uid imap.UID) bool { return byUID[uid] != nil })
 	}
 	var list []*imapconn.FetchMessage
 	for _, uid := range uids {

@@ -30,10 +30,10 @@ func parseOrder(text string) ([]imapconn.SortCriterion, error) {
 	return []imapconn.SortCriterion{{Key: key, Reverse: direction == "desc"}}, nil
 }
 
-// anchors is how many of the last messages a sorted page's token remembers. An
-// order by subject has no number to go on below, so the next page follows the
-// last one of them that is still there.
-const anchors = 16
+// anchors is how many of the last messages a sorted page's token remembers, of
+// that page and of those before. An order by subject has no number to go on
+// below, so the next page follows the last one of them that is still there.
+const anchors = 64
 
 // sortedPosition is where the next page of a sorted list begins.
 type sortedPosition struct {
@@ -152,7 +152,8 @@ func (l *listing) sortedPage(
 		return messages, nil, err
 	}
 	next.offset = len(uids) - len(rest) + len(page)
-	next.last = page[max(0, len(page)-anchors):]
+	next.last = slices.Concat(position.last, page)
+	next.last = next.last[max(0, len(next.last)-anchors):]
 	return messages, next.encode(), nil
 }
 
