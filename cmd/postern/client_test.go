@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-smtp"
+
 	"github.com/postern-mail/postern/internal/dovecottest"
+	"github.com/postern-mail/postern/internal/smtptest"
 )
 
 // clientLetters are in the mailbox of the generated client.
@@ -37,6 +40,12 @@ func TestGeneratedClient(t *testing.T) {
 	for _, letter := range clientLetters {
 		server.Deliver(t, user, "INBOX", []byte(strings.ReplaceAll(letter, "\n", "\r\n")))
 	}
+	outgoing := smtptest.Start(t, smtptest.Config{Rcpt: func(to string) error {
+		if to == "nobody@example.com" {
+			return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
+		}
+		return nil
+	}})
 	p := serveIn(t, t.TempDir(), toDovecot)
 	dir := clientDir(t, p.base+"/openapi.json")
 	runNode(t, dir, nil, "node_modules/openapi-typescript/bin/cli.js", "openapi.json", "--output", "src/schema.d.ts")
@@ -44,6 +53,8 @@ func TestGeneratedClient(t *testing.T) {
 	said := runNode(t, dir, []string{
 		"POSTERN_URL=" + p.base, "POSTERN_TOKEN=" + p.token,
 		"IMAP_HOST=" + server.Host(), "IMAP_PORT=" + strconv.Itoa(server.Port()), "IMAP_USER=" + user, "IMAP_PASSWORD=" + password,
+		"SMTP_HOST=" + outgoing.Host, "SMTP_PORT=" + strconv.Itoa(outgoing.Port),
+		"SMTP_USER=" + smtptest.Username, "SMTP_PASSWORD=" + smtptest.Password,
 	}, "dist/main.js")
 	if !strings.Contains(said, "called ") {
 		t.Errorf("the client says %q", said)

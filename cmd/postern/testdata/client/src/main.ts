@@ -12,11 +12,21 @@ const imap = {
   password: setting("IMAP_PASSWORD"),
 };
 
+const smtp = {
+  host: setting("SMTP_HOST"),
+  port: Number(setting("SMTP_PORT")),
+  tlsMode: "PLAINTEXT" as const,
+  username: setting("SMTP_USER"),
+  password: setting("SMTP_PASSWORD"),
+};
+
 let inbox = "";
 let folder = "";
 let message = "";
 let thread = "";
 let attachment = "";
+let sent = "";
+let refused = "";
 
 /** The server-sent frames up to the first that has all of these. */
 async function frame(stream: ReadableStream<Uint8Array>, ...parts: string[]): Promise<string> {
@@ -42,6 +52,7 @@ const calls: Calls = {
         body: {
           email: "ann@example.com",
           imap,
+          smtp,
         },
       }),
     );
@@ -143,6 +154,53 @@ const calls: Calls = {
   ThreadService_GetThread: async () => {
     const got = ok(await client.GET("/v1/accounts/{account}/threads/{thread}", { params: { path: { account, thread } } }));
     if (got.subject !== "lunch") throw new Error(`subject ${got.subject}`);
+  },
+
+  // Submissions.
+  SubmissionService_CreateSubmission: async () => {
+    const send = async (address: string) =>
+      ok(
+        await client.POST("/v1/accounts/{account}/submissions", {
+          params: { path, query: { requestId: `to-${address}` } },
+          body: { to: [{ address }], subject: "Hello", text: "Hello", wait: "30s" },
+        }),
+      );
+    const taken = await send("bob@example.com");
+    if (taken.state !== "SENT") throw new Error(`state ${taken.state}: ${taken.stateDetail}`);
+    sent = id(taken.name);
+    refused = id((await send("nobody@example.com")).name);
+  },
+  SubmissionService_GetSubmission: async () => {
+    const got = ok(
+      await client.GET("/v1/accounts/{account}/submissions/{submission}", { params: { path: { account, submission: sent } } }),
+    );
+    if (got.recipients?.[0]?.smtpCode !== 250) throw new Error(`code ${got.recipients?.[0]?.smtpCode}`);
+  },
+  SubmissionService_ListSubmissions: async () => {
+    const { submissions } = ok(await client.GET("/v1/accounts/{account}/submissions", { params: { path } }));
+    if (submissions?.length !== 2) throw new Error(`${submissions?.length} submissions`);
+  },
+  SubmissionService_RetrySubmission: async () =>
+    ok(
+      await client.POST("/v1/accounts/{account}/submissions/{submission}:retry", {
+        params: { path: { account, submission: refused } },
+        body: {},
+      }),
+    ),
+  SubmissionService_CancelSubmission: async () => {
+    const planned = ok(
+      await client.POST("/v1/accounts/{account}/submissions", {
+        params: { path },
+        body: { to: [{ address: "bob@example.com" }], text: "Later", sendTime: new Date(Date.now() + 3_600_000).toISOString() },
+      }),
+    );
+    const canceled = ok(
+      await client.POST("/v1/accounts/{account}/submissions/{submission}:cancel", {
+        params: { path: { account, submission: id(planned.name) } },
+        body: {},
+      }),
+    );
+    if (canceled.state !== "CANCELED") throw new Error(`state ${canceled.state}`);
   },
 
   // Events.
