@@ -1,5 +1,7 @@
 // Calls every operation of the document once. The calls are made in this order
 // and build on each other.
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { client, id, must, ok, run, setting, until, type Calls } from "./harness.js";
 
 const account = "ann";
@@ -25,6 +27,9 @@ let folder = "";
 let message = "";
 let thread = "";
 let attachment = "";
+let copied = "";
+let imported = "";
+let deadLetter = "";
 let sent = "";
 let refused = "";
 
@@ -39,6 +44,35 @@ async function frame(stream: ReadableStream<Uint8Array>, ...parts: string[]): Pr
     if (found !== undefined) return found;
   }
   throw new Error(`the stream ended without ${parts.join(", ")}: ${text}`);
+}
+
+/** An endpoint for the webhook, which answers as it is told. */
+let answer = 204;
+const endpoint = createServer((request, response) => {
+  request.resume();
+  request.on("end", () => response.writeHead(answer).end());
+});
+await new Promise<void>((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
+const webhook = { webhook: "hook" };
+
+/** Imports a message into INBOX and gives its name. */
+async function importMessage(subject: string): Promise<string> {
+  const made = ok(
+    await client.POST("/v1/accounts/{account}/messages:import", {
+      params: { path, query: { folder: inbox, flags: ["\\Seen"] } },
+      body: `From: ann@example.com\r\nSubject: ${subject}\r\n\r\nImported\r\n`,
+      bodySerializer: (body) => body,
+      headers: { "Content-Type": "message/rfc822" },
+    }),
+  );
+  return id(made.name);
+}
+
+async function connected() {
+  return until("the account to be connected", async () => {
+    const got = ok(await client.GET("/v1/accounts/{account}", { params: { path } }));
+    return got.state === "CONNECTED" ? got : undefined;
+  });
 }
 
 const calls: Calls = {
@@ -58,11 +92,7 @@ const calls: Calls = {
     );
     if (created.name !== `accounts/${account}`) throw new Error(`created ${created.name}`);
   },
-  AccountService_GetAccount: async () =>
-    until("the account to be connected", async () => {
-      const got = ok(await client.GET("/v1/accounts/{account}", { params: { path } }));
-      return got.state === "CONNECTED" ? got : undefined;
-    }),
+  AccountService_GetAccount: connected,
   AccountService_ListAccounts: async () => {
     const { accounts } = ok(await client.GET("/v1/accounts", { params: { query: { filter: "state = CONNECTED" } } }));
     if (accounts?.length !== 1) throw new Error(`${accounts?.length} accounts`);
@@ -144,6 +174,59 @@ const calls: Calls = {
     if (content !== "hello") throw new Error(`content ${content}`);
   },
 
+  MessageService_BatchGetMessages: async () =>
+    ok(await client.GET("/v1/accounts/{account}/messages:batchGet", { params: { path, query: { names: [message] } } })),
+  MessageService_LookupMessages: async () =>
+    ok(await client.GET("/v1/accounts/{account}/messages:lookup", { params: { path, query: { messageId: "3@example.com" } } })),
+  MessageService_UpdateMessage: async () => {
+    const updated = ok(
+      await client.PATCH("/v1/accounts/{account}/messages/{message}", {
+        params: { path: { account, message: id(message) }, query: { updateMask: "flags" } },
+        body: { flags: ["\\Seen", "\\Flagged"] },
+      }),
+    );
+    if (!updated.flags?.includes("\\Flagged")) throw new Error(`flags ${updated.flags}`);
+  },
+  MessageService_BatchModifyMessages: async () => {
+    const done = ok(
+      await client.POST("/v1/accounts/{account}/messages:batchModify", {
+        params: { path },
+        body: { folder: inbox, filter: "subject:lunch", addFlags: ["\\Answered"] },
+      }),
+    );
+    if (done.modified !== "2") throw new Error(`modified ${done.modified}`);
+  },
+  MessageService_CopyMessage: async () => {
+    const made = ok(
+      await client.POST("/v1/accounts/{account}/messages/{message}:copy", {
+        params: { path: { account, message: id(message) } },
+        body: { folder },
+      }),
+    );
+    copied = id(made.name);
+  },
+  MessageService_MoveMessage: async () => {
+    const moved = ok(
+      await client.POST("/v1/accounts/{account}/messages/{message}:move", {
+        params: { path: { account, message: copied } },
+        body: { folder: inbox },
+      }),
+    );
+    copied = id(moved.name);
+  },
+  MessageService_TrashMessage: async () =>
+    ok(
+      await client.POST("/v1/accounts/{account}/messages/{message}:trash", {
+        params: { path: { account, message: copied } },
+        body: {},
+      }),
+    ),
+  MessageService_ImportMessage: async () => {
+    imported = await importMessage("imported");
+  },
+  MessageService_DeleteMessage: async () =>
+    ok(await client.DELETE("/v1/accounts/{account}/messages/{message}", { params: { path: { account, message: imported } } })),
+
   // Threads.
   ThreadService_ListThreads: async () => {
     const { threads } = ok(await client.GET("/v1/accounts/{account}/threads", { params: { path, query: { folder: inbox } } }));
@@ -203,6 +286,87 @@ const calls: Calls = {
     if (canceled.state !== "CANCELED") throw new Error(`state ${canceled.state}`);
   },
 
+  // What an account can be told.
+  AccountService_PauseAccount: async () =>
+    ok(await client.POST("/v1/accounts/{account}:pause", { params: { path }, body: {} })),
+  AccountService_ResumeAccount: async () => {
+    ok(await client.POST("/v1/accounts/{account}:resume", { params: { path }, body: {} }));
+    await connected();
+  },
+  AccountService_ReconnectAccount: async () =>
+    ok(await client.POST("/v1/accounts/{account}:reconnect", { params: { path }, body: {} })),
+  AccountService_ResyncAccount: async () => {
+    ok(await client.POST("/v1/accounts/{account}:resync", { params: { path }, body: {} }));
+    await connected();
+  },
+
+  // Webhooks.
+  WebhookService_CreateWebhook: async () => {
+    const created = ok(
+      await client.POST("/v1/webhooks", {
+        params: { query: { webhookId: "hook" } },
+        body: {
+          url: `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/`,
+          types: ["message.created"],
+          accounts: [`accounts/${account}`],
+        },
+      }),
+    );
+    must(created.secret, "secret");
+  },
+  WebhookService_TestWebhook: async () => {
+    const { delivery } = ok(await client.POST("/v1/webhooks/{webhook}:test", { params: { path: webhook }, body: {} }));
+    if (delivery?.outcome !== "SUCCEEDED") throw new Error(`outcome ${delivery?.outcome}: ${delivery?.error}`);
+  },
+  WebhookService_GetWebhook: async () => ok(await client.GET("/v1/webhooks/{webhook}", { params: { path: webhook } })),
+  WebhookService_ListWebhooks: async () => must(ok(await client.GET("/v1/webhooks")).webhooks?.[0], "the webhook"),
+  WebhookService_UpdateWebhook: async () =>
+    ok(
+      await client.PATCH("/v1/webhooks/{webhook}", {
+        params: { path: webhook, query: { updateMask: "displayName" } },
+        body: { displayName: "Hook" },
+      }),
+    ),
+  WebhookService_RotateWebhookSecret: async () =>
+    must(
+      ok(await client.POST("/v1/webhooks/{webhook}:rotateSecret", { params: { path: webhook }, body: { overlap: "60s" } })).secret,
+      "the new secret",
+    ),
+  WebhookService_ListDeadLetters: async () => {
+    answer = 410; // what is gone wants nothing any more
+    await importMessage("for nobody");
+    deadLetter = await until("a dead letter", async () => {
+      const { deadLetters } = ok(await client.GET("/v1/webhooks/{webhook}/deadLetters", { params: { path: webhook } }));
+      return deadLetters?.[0]?.name;
+    });
+    answer = 204;
+  },
+  WebhookService_ListDeliveries: async () =>
+    until("the delivery in the log", async () => {
+      const { deliveries } = ok(await client.GET("/v1/webhooks/{webhook}/deliveries", { params: { path: webhook } }));
+      return deliveries?.find((d) => d.httpStatus === 410);
+    }),
+  WebhookService_DeleteDeadLetter: async () =>
+    ok(
+      await client.DELETE("/v1/webhooks/{webhook}/deadLetters/{deadLetter}", {
+        params: { path: { ...webhook, deadLetter: id(deadLetter) } },
+      }),
+    ),
+  WebhookService_EnableWebhook: async () =>
+    ok(await client.POST("/v1/webhooks/{webhook}:enable", { params: { path: webhook }, body: {} })),
+  WebhookService_RedriveDeadLetters: async () =>
+    ok(await client.POST("/v1/webhooks/{webhook}/deadLetters:redrive", { params: { path: webhook }, body: {} })),
+  WebhookService_ReplayWebhook: async () =>
+    ok(
+      await client.POST("/v1/webhooks/{webhook}:replay", {
+        params: { path: webhook },
+        body: { startTime: new Date(Date.now() - 60_000).toISOString() },
+      }),
+    ),
+  WebhookService_DisableWebhook: async () =>
+    ok(await client.POST("/v1/webhooks/{webhook}:disable", { params: { path: webhook }, body: {} })),
+  WebhookService_DeleteWebhook: async () => ok(await client.DELETE("/v1/webhooks/{webhook}", { params: { path: webhook } })),
+
   // Events.
   EventService_GetEventCursor: async () => must(ok(await client.GET("/v1/events:cursor")).cursor, "cursor"),
   EventService_ListEvents: async () =>
@@ -232,3 +396,5 @@ const calls: Calls = {
 };
 
 await run(calls);
+endpoint.close();
+endpoint.closeAllConnections();
