@@ -17,8 +17,7 @@ const maxBody = 1 << 20
 
 // wanted is how much of a message is asked for.
 type wanted struct {
-	view  posternv1.Message_View
-	paths []maskPath
+	view posternv1.Message_View
 	// text and html are the forms of the body; sanitized is the HTML, safe to
 	// show, and blockRemote leaves images out of it that are elsewhere.
 	text, html, sanitized, blockRemote bool
@@ -31,7 +30,7 @@ type wanted struct {
 // for the subject does not make the server read the message.
 func wantedOf(req *posternv1.GetMessageRequest, paths []maskPath) (wanted, error) {
 	w := wanted{
-		view: req.GetView(), paths: paths, bodyBytes: int(req.GetMaxBodyBytes()), reports: true,
+		view: req.GetView(), bodyBytes: int(req.GetMaxBodyBytes()), reports: true,
 		sanitized: req.GetSanitizeHtml(), blockRemote: req.GetBlockRemoteImages(),
 	}
 	if w.blockRemote && !w.sanitized {

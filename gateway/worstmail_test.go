@@ -63,7 +63,7 @@ func worstMail(size int) map[string]string {
 // the memory that is allocated in all: it bounds the work as well. It does not run
 // in parallel, as it counts allocations.
 func TestWorstMail(t *testing.T) { //nolint:paralleltest // what others allocate would count
-	const size = 2 << 20
+	const size = 1 << 20
 	h := sharedHouse(t)
 	for name, raw := range worstMail(size) { //nolint:paralleltest // likewise
 		t.Run(name, func(t *testing.T) {
