@@ -35,6 +35,20 @@ func (l *serverLog) writeFailure() string {
 	return l.write
 }
 
+// fail keeps the reason why the server cannot store.
+func (l *serverLog) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reason, l.write = "", err.Error()
+}
+
+// forget drops what a former server had to say.
+func (l *serverLog) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reason, l.write = "", ""
+}
+
 // Fatalf is where the server expects the process to exit. It does not: the
 // reason becomes the error of Start.
 func (l *serverLog) Fatalf(format string, args ...any) {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -36,6 +37,10 @@ const (
 	// writeDeadline is how long a client may leave its socket full before the
 	// server drops it, so that a stuck consumer holds at most maxPending.
 	writeDeadline = 10 * time.Second
+	// noMaxStore is more than any disk has. The server's own default is three
+	// quarters of what is free when it starts, what it has stored before not
+	// counted: after a start on a disk that is nearly full it would store nothing.
+	noMaxStore = 1 << 50
 	maxPending    = 4 * maxPayload
 )
 
@@ -51,7 +56,7 @@ type Config struct {
 	// server, such as a private network, must protect them.
 	AllowRemote bool
 	// MaxStore bounds the bytes that all streams together take on disk; 0 means
-	// three quarters of the free space.
+	// that the disk does.
 	MaxStore int64
 	// Logger gets the server's messages; nil means none.
 	Logger *slog.Logger
@@ -59,7 +64,13 @@ type Config struct {
 
 // Server is a running embedded server.
 type Server struct {
-	nats    *server.Server
+	options func() *server.Options // of this server, at its address
+
+	mu   sync.Mutex
+	nats *server.Server // replaced when it cannot store any more
+
+	healing context.CancelFunc
+	healed  chan struct{} // closed when nothing replaces nats any more
 	dir     *dataDir
 	login   credentials
 	addr    string
@@ -85,7 +96,7 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, logger: logger, log: &serverLog{logger: logger}, stopped: make(chan struct{})}
+	s := &Server{dir: dir, logger: logger, log: &serverLog{logger: logger}, stopped: make(chan struct{}), healed: make(chan struct{})}
 	if err := s.start(ctx, host, port, config.MaxStore); err != nil {
 		return nil, errors.Join(err, dir.close())
 	}
@@ -107,7 +118,11 @@ func (s *Server) start(ctx context.Context, host string, port int, maxStore int6
 		return err
 	}
 	s.login = login
-	if s.nats, err = server.NewServer(options(s.dir.path, host, port, maxStore, login.user, hash)); err != nil {
+	if maxStore == 0 {
+		maxStore = noMaxStore
+	}
+	s.options = func() *server.Options { return options(s.dir.path, host, port, maxStore, login.user, hash) }
+	if s.nats, err = server.NewServer(s.options()); err != nil {
 		return fmt.Errorf("configure the embedded NATS server: %w", err)
 	}
 	s.nats.SetLoggerV2(s.log, false, false, false)
@@ -115,13 +130,18 @@ func (s *Server) start(ctx context.Context, host string, port int, maxStore int6
 	err = s.run(ctx)
 	if err == nil {
 		s.addr = clientAddr(s.nats.Addr())
+		port = s.nats.Addr().(*net.TCPAddr).Port // for the next one
 		err = s.dir.writeURL(login.url(s.addr))
 	}
 	if err != nil {
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()
+		return err
 	}
-	return err
+	var healing context.Context
+	healing, s.healing = context.WithCancel(context.Background())
+	go s.heal(healing)
+	return nil
 }
 
 // run starts the NATS server and waits until it serves, fails or ctx ends.
@@ -129,24 +149,24 @@ func (s *Server) run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	started := make(chan struct{})
+	started, nats := make(chan struct{}), s.current()
 	go func() {
 		defer close(started)
 		// Start returns once the streams are recovered and the listener is up,
 		// or after it has told the logger why it gave up.
-		s.nats.Start()
+		nats.Start()
 	}()
 	select {
 	case <-started:
 	case <-ctx.Done():
-		s.nats.Shutdown()
+		nats.Shutdown()
 		<-started
 		return fmt.Errorf("start the embedded NATS server: %w", ctx.Err())
 	}
 	if reason := s.log.fatal(); reason != "" {
 		return fmt.Errorf("start the embedded NATS server in %s: %s", s.dir.path, reason)
 	}
-	if s.nats.Addr() == nil || !s.nats.JetStreamEnabled() {
+	if nats.Addr() == nil || !nats.JetStreamEnabled() {
 		return fmt.Errorf("start the embedded NATS server in %s: it does not serve", s.dir.path)
 	}
 	return nil
@@ -186,19 +206,16 @@ func (s *Server) URL() secret.String { return secret.New(s.login.url(s.addr)) }
 // Addr is the HOST:PORT that clients connect to.
 func (s *Server) Addr() string { return s.addr }
 
-// Check reports whether the server still stores messages. After a write that
-// failed, for example because the disk was full, a stream takes no more until
-// the next start, and publishers only see time-outs.
+// Check reports whether the server stores messages. After a write that failed,
+// for example because the disk was full, a stream takes no more, and publishers
+// only see time-outs; the error is a [*StorageError] until the disk takes writes
+// again and the server has been started anew.
 func (s *Server) Check() error {
-	if !s.nats.Running() {
+	if failure := s.storage(); failure != nil {
+		return failure
+	}
+	if !s.current().Running() {
 		return errors.New("the embedded NATS server has stopped")
-	}
-	if failure := s.log.writeFailure(); failure != "" {
-		return fmt.Errorf("the embedded NATS server cannot store in %s: %s: free space there and restart", s.dir.path, failure)
-	}
-	if !s.nats.JetStreamEnabled() {
-		return fmt.Errorf("the embedded NATS server has turned storage off in %s, as it does when the disk is full: "+
-			"free space there and restart", s.dir.path)
 	}
 	return nil
 }
@@ -214,7 +231,7 @@ func (s *Server) Connect(ctx context.Context) (*nats.Conn, error) {
 		timeout = min(timeout, time.Until(deadline))
 	}
 	conn, err := nats.Connect("",
-		nats.InProcessServer(s.nats),
+		nats.InProcessServer(s),
 		nats.UserInfo(s.login.user, s.login.password.Reveal()),
 		nats.Name("postern"),
 		nats.Timeout(timeout),
@@ -250,8 +267,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // shutdown runs in a goroutine of its own and ends when all is closed.
 func (s *Server) shutdown() {
 	defer close(s.stopped)
-	s.nats.Shutdown()
-	s.nats.WaitForShutdown()
+	s.healing()
+	<-s.healed
+	s.current().Shutdown()
+	s.current().WaitForShutdown()
 	if err := s.dir.close(); err != nil {
 		s.logger.Warn("release the data directory", "error", err)
 	}

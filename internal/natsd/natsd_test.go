@@ -351,7 +351,7 @@ func TestPasswordIsNotLogged(t *testing.T) {
 	createStream(t, natsdtest.JetStream(t, srv))
 	natsdtest.Stop(t, srv)
 
-	out := logs.String() + fmt.Sprintf("%v %+v %#v", srv, *srv, srv) + fmt.Sprint(srv.URL())
+	out := logs.String() + fmt.Sprintf("%v %+v %#v", srv, srv, srv) + fmt.Sprint(srv.URL())
 	if !strings.Contains(out, "authentication error") || !strings.Contains(out, "Shutdown") {
 		t.Errorf("the server's messages are missing from the log:\n%s", out)
 	}
