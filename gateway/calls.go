@@ -25,6 +25,8 @@ type calls struct {
 	auth      Authenticator
 	validator protovalidate.Validator
 	log       *slog.Logger
+	// storage says why nothing can be stored, where that can be known.
+	storage func() error
 	// access writes a line for each call. It is off where the HTTP server
 	// writes the line.
 	access bool
@@ -90,7 +92,7 @@ func (c *calls) finish(ctx context.Context, method string, err error, crash any)
 	if err == nil {
 		return nil
 	}
-	f := classify(ctx, err)
+	f := c.explain(classify(ctx, err))
 	if f.code == codes.Internal {
 		c.log.ErrorContext(ctx, "call failed", "method", method, "request_id", requestID(ctx), "reason", f.reason, "error", err)
 	}
@@ -130,6 +132,9 @@ func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		return nil, err
 	}
 	if err := c.check(req); err != nil {
+		return nil, err
+	}
+	if err := c.room(info.FullMethod); err != nil {
 		return nil, err
 	}
 	return handler(ctx, req)

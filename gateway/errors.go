@@ -184,6 +184,9 @@ func classifyStore(err error) *failure {
 		}
 	}
 	var api *jetstream.APIError
+	if errors.As(err, &api) && isStoreFull(api) {
+		return storeFull().because(err)
+	}
 	if errors.As(err, &api) && api.Code >= 500 {
 		return refuse(codes.Unavailable, reasonStoreUnavailable, "Postern's own storage cannot do this at the moment.").
 			retryAfter(unavailableRetry).because(err)

@@ -82,6 +82,9 @@ type Config struct {
 	// Ready, where it is given, is asked by GET /readyz whether what the
 	// gateway stands on is there.
 	Ready func(ctx context.Context) error
+	// Storage, where it is given, says why nothing can be stored at present. A
+	// [*natsd.StorageError] tells a full disk.
+	Storage func() error
 	// Grace bounds the shutdown; 0 means [DefaultGrace].
 	Grace time.Duration
 	// Log takes the access log and the errors; nil means [slog.Default].
@@ -151,7 +154,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg:      cfg,
-		calls:    calls{auth: cfg.Auth, validator: validator, log: cfg.Log},
+		calls:    calls{auth: cfg.Auth, validator: validator, log: cfg.Log, storage: cfg.Storage},
 		health:   health.NewServer(),
 		memory:   bufconn.Listen(memoryBuffer),
 		draining: make(chan struct{}),
@@ -215,6 +218,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return ignoreStopped(g.outer.Serve(g.listener(g.cfg.GRPC, "h2"))) })
 	group.Go(func() error { return ignoreStopped(web.Serve(g.listener(g.cfg.HTTP, "h2", "http/1.1"))) })
 	group.Go(func() error {
+		g.watchHealth(ctx)
+		return nil
+	})
+	group.Go(func() error {
 		<-ctx.Done()
 		g.stop(web, cutOff)
 		return nil
@@ -276,10 +283,15 @@ func (g *Gateway) stop(web *http.Server, cutOff context.CancelFunc) {
 
 func (g *Gateway) setServing(on bool) {
 	g.serving.Store(on)
-	status := healthpb.HealthCheckResponse_NOT_SERVING
 	if on {
-		status = healthpb.HealthCheckResponse_SERVING
+		g.setHealth(healthpb.HealthCheckResponse_SERVING)
+	} else {
+		g.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)
 	}
+}
+
+// setHealth is what the health service says of all services.
+func (g *Gateway) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
 	services := []string{""}
 	for name := range g.outer.GetServiceInfo() {
 		services = append(services, name)

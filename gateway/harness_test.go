@@ -55,6 +55,8 @@ type house struct {
 	logged   *syncBuffer
 	stop     context.CancelFunc
 	stopped  chan error
+	// stopStorage ends the NATS server that the house stands on.
+	stopStorage func()
 }
 
 // syncBuffer collects the log.
@@ -126,6 +128,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 		return nil, nil, err
 	}
 	undo = append(undo, func() { _ = server.Shutdown(context.Background()) })
+	h.stopStorage = func() { _ = server.Shutdown(context.Background()) } // undo waits for the same end
 	conn, err := server.Connect(ctx)
 	if err != nil {
 		return nil, nil, err

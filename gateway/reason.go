@@ -78,6 +78,7 @@ const (
 const (
 	reasonInternal         reason = "INTERNAL"
 	reasonStoreUnavailable reason = "STORE_UNAVAILABLE"
+	reasonStoreFull        reason = "STORE_FULL"
 	reasonUnavailable      reason = "UNAVAILABLE"
 	reasonRateLimited      reason = "RATE_LIMITED"
 )

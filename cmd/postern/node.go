@@ -215,6 +215,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	api.Webhooks = n.webhooks
 	api.Accounts, api.Connector, api.Folders, api.Events = accounts, connector, folders, events
 	api.Submissions, api.GiveUpSending = submissions, cfg.GiveUpSending
+	api.Storage = check
 	api.Ready = func(ctx context.Context) error {
 		if err := check(); err != nil {
 			return err

@@ -25,7 +25,9 @@ type cache struct {
 	mu       sync.RWMutex
 	accounts map[string]entry
 	statuses map[string]statusEntry
-	ids      []string // of the accounts that are there, sorted
+	// held are statuses that this node has not been able to store.
+	held map[string]*statusRecord
+	ids  []string // of the accounts that are there, sorted
 	// delivered is the highest revision that the watch has brought.
 	delivered uint64
 	watchers  map[*subscription]struct{}
@@ -35,6 +37,7 @@ func newCache() *cache {
 	return &cache{
 		accounts: make(map[string]entry),
 		statuses: make(map[string]statusEntry),
+		held:     make(map[string]*statusRecord),
 		watchers: make(map[*subscription]struct{}),
 	}
 }
@@ -65,7 +68,11 @@ func (c *cache) joined(id string) *Account {
 		return nil
 	}
 	a := *e.account
-	a.Status = c.statuses[id].record.joined(&a)
+	record := c.statuses[id].record
+	if held := c.held[id]; held != nil {
+		record = held
+	}
+	a.Status = record.joined(&a)
 	return &a
 }
 
@@ -108,6 +115,7 @@ func (c *cache) remove(id string, kvRevision uint64) {
 		return
 	}
 	c.accounts[id] = entry{kvRevision: kvRevision}
+	delete(c.held, id)
 	if before.stored != nil {
 		if at, found := slices.BinarySearch(c.ids, id); found {
 			c.ids = slices.Delete(c.ids, at, at+1)
@@ -126,6 +134,13 @@ func (c *cache) forget(id string, kvRevision uint64) {
 	}
 }
 
+// holdStatus shows a status until one is stored.
+func (c *cache) holdStatus(id string, record *statusRecord) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held[id] = record
+}
+
 // putStatus takes a status; a nil record is a deleted one.
 func (c *cache) putStatus(id string, kvRevision uint64, record *statusRecord) {
 	c.mu.Lock()
@@ -133,6 +148,7 @@ func (c *cache) putStatus(id string, kvRevision uint64, record *statusRecord) {
 	if c.statuses[id].kvRevision >= kvRevision {
 		return
 	}
+	delete(c.held, id)
 	if record == nil {
 		delete(c.statuses, id)
 		return

@@ -33,6 +33,8 @@ type claim struct {
 // [ErrRequestIDReused]. It fails with [ErrExists] if the id is taken, and with
 // [*ValidationError].
 func (r *Registry) Create(ctx context.Context, a *Account, requestID string) (*Account, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	a = a.Clone()
 	a.Normalize()
 	if err := a.Validate(); err != nil {

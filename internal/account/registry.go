@@ -172,6 +172,11 @@ func (r *Registry) load(ctx context.Context, id string) (entry, error) {
 	return e, nil
 }
 
+// storeTimeout bounds a change of an account: a NATS server that cannot be
+// reached, or cannot store, does not answer, and who asked has to be told that it
+// is not their own deadline which was too short.
+const storeTimeout = 10 * time.Second
+
 // updateAttempts bounds how often a change is tried again because somebody else
 // was faster. Each attempt that fails means that another write went through.
 const updateAttempts = 20
@@ -183,6 +188,8 @@ const updateAttempts = 20
 // fails with [ErrNotFound] and [*ValidationError]. A change that changes
 // nothing stores nothing.
 func (r *Registry) Update(ctx context.Context, id, etag string, change func(*Account) error) (*Account, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	for range updateAttempts {
 		current, err := r.load(ctx, id)
 		if err != nil {
@@ -268,6 +275,8 @@ func (r *Registry) remember(id string, value []byte, kvRevision uint64) error {
 // etag it fails with [ErrEtagMismatch] if the settings have changed. It fails
 // with [ErrNotFound] if there is no such account.
 func (r *Registry) Delete(ctx context.Context, id, etag string) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	for range updateAttempts {
 		got, err := r.kv.Get(ctx, accountKey(id))
 		if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {

@@ -66,6 +66,8 @@ func (r *Registry) PutStatus(ctx context.Context, a *Account, status Status) err
 	if err != nil {
 		return fmt.Errorf("status of account %s: %w", a.ID, err)
 	}
+	// A node whose storage fails shows what it knows all the same.
+	r.cache.holdStatus(a.ID, &record)
 	revision, err := r.kv.Put(ctx, statusKey(a.ID), value)
 	if err != nil {
 		return fmt.Errorf("store status of account %s: %w", a.ID, err)

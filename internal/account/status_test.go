@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -115,4 +116,25 @@ func TestStatusOfFormerAccount(t *testing.T) {
 		t.Errorf("the new account has the former one's state %s", current.Status.State)
 	}
 	wantError(t, registry.PutStatus(t.Context(), former, account.Status{State: account.Connected}), account.ErrNotFound)
+}
+
+// A node whose storage is away shows what it knows, and stores the next status.
+func TestStatusThatCannotBeStored(t *testing.T) {
+	t.Parallel()
+	registry := newEnv(t).open(t)
+	a := create(t, registry, ann())
+	away, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := registry.PutStatus(away, a, account.Status{State: account.Degraded, Detail: "the log is away"}); err == nil {
+		t.Fatal("the status was stored")
+	}
+	if got, err := registry.Get(t.Context(), "ann"); err != nil || got.Status.State != account.Degraded || got.Status.Detail == "" {
+		t.Errorf("the account shows %+v, %v", got.Status, err)
+	}
+	if err := registry.PutStatus(t.Context(), a, account.Status{State: account.Connected}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := registry.Get(t.Context(), "ann"); err != nil || got.Status.State != account.Connected {
+		t.Errorf("the account shows %+v, %v", got.Status, err)
+	}
 }

@@ -41,7 +41,7 @@ const (
 	// quarters of what is free when it starts, what it has stored before not
 	// counted: after a start on a disk that is nearly full it would store nothing.
 	noMaxStore = 1 << 50
-	maxPending    = 4 * maxPayload
+	maxPending = 4 * maxPayload
 )
 
 // Config says where the server keeps its data and where it listens.
