@@ -164,8 +164,7 @@ func (e *endpoint) labels(ctx context.Context) func(string) map[string]string {
 func (e *endpoint) deliver(ctx context.Context, given *eventlog.Given) {
 	j := newJob(e.hook.ID, given.Entry)
 	for try := 0; ; try++ {
-		_ = given.Extend() // without it another node may take the event, too
-		a, err := e.attempt(ctx, &j)
+		a, err := e.attempt(ctx, &j, given.Extend)
 		if err != nil {
 			if e.setAside(ctx, j, err) == nil {
 				_ = given.Ack()
@@ -223,8 +222,7 @@ func (e *endpoint) tryDue(ctx context.Context, due dueJob) error {
 	if e.hook.Disabled != "" {
 		return e.dead.add(ctx, j, 0, "the webhook was disabled before the event could be sent")
 	}
-	_ = due.msg.InProgress() // without it another node may take the event, too
-	a, err := e.attempt(ctx, &j)
+	a, err := e.attempt(ctx, &j, due.msg.InProgress)
 	if err != nil {
 		return e.setAside(ctx, j, err)
 	}
@@ -251,22 +249,39 @@ const bodyTries = 10
 // attempt makes one request for a job, within the bounds on how many may be
 // under way. It fails only when ctx ends before the request begins, and when the
 // job's body has to be waited for. A request that has begun comes to its end.
-func (e *endpoint) attempt(ctx context.Context, j *job) (answer, error) {
-	if err := e.slots.Acquire(ctx, 1); err != nil {
-		return answer{}, err
+// extend keeps the job from being given to another node meanwhile.
+func (e *endpoint) attempt(ctx context.Context, j *job, extend func() error) (answer, error) {
+	for _, bound := range []*semaphore.Weighted{e.slots, e.inFlight} {
+		if err := e.acquire(ctx, bound, extend); err != nil {
+			return answer{}, err
+		}
+		defer bound.Release(1)
 	}
-	defer e.slots.Release(1)
-	if err := e.inFlight.Acquire(ctx, 1); err != nil {
-		return answer{}, err
-	}
-	defer e.inFlight.Release(1)
 	body, err := e.payload(ctx, j)
 	if err != nil {
 		return answer{}, err
 	}
+	_ = extend() // if it is lost, the event may come twice
 	a := e.sender.send(context.WithoutCancel(ctx), e.hook, j.id, body)
 	j.attempts++
 	return a, nil
+}
+
+// acquire waits for a place within a bound, and extends the job's time.
+func (e *endpoint) acquire(ctx context.Context, bound *semaphore.Weighted, extend func() error) error {
+	for !bound.TryAcquire(1) {
+		_ = extend() // if it is lost, the event may come twice
+		waiting, cancel := context.WithTimeout(ctx, e.config.AckWait/3)
+		err := bound.Acquire(waiting, 1)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // payload is what is sent of a job.

@@ -23,8 +23,7 @@ func (e *endpoint) deliverInOrder(ctx context.Context, given *eventlog.Given) {
 		j.attempts = stuck.Attempts
 	}
 	for {
-		_ = given.Extend() // without it another node may take the event, too
-		a, err := e.attempt(ctx, &j)
+		a, err := e.attempt(ctx, &j, given.Extend)
 		switch {
 		case err == nil:
 		case errors.Is(err, errNoBody) && ctx.Err() == nil:

@@ -44,8 +44,9 @@ type Config struct {
 	// HoldMin and HoldMax bound the pause between two events for an endpoint
 	// that seems to be down; 0 means 5 s and 5 min.
 	HoldMin, HoldMax time.Duration
-	// AckWait is when the work of a node that has died passes to another one; 0
-	// means a minute.
+	// AckWait is when the work of a node that has died passes to another one, or
+	// to its next start. It is longer than a request and what follows it; 0
+	// means 30 s.
 	AckWait time.Duration
 	// BodyPatience is how old a message's event may be before it is sent
 	// without the body that cannot be read; 0 means ten minutes.
@@ -66,7 +67,7 @@ func (c Config) withDefaults() Config {
 	orElse(&c.DisableAfter, 5*24*time.Hour)
 	orElse(&c.HoldMin, 5*time.Second)
 	orElse(&c.HoldMax, 5*time.Minute)
-	orElse(&c.AckWait, time.Minute)
+	orElse(&c.AckWait, 30*time.Second)
 	orElse(&c.BodyPatience, 10*time.Minute)
 	if c.Schedule.Quick == nil {
 		c.Schedule.Quick = DefaultSchedule().Quick
