@@ -41,7 +41,7 @@ var quickly = Schedule{
 // house is a NATS with an event log, accounts, and webhooks of one node.
 type house struct {
 	*Webhooks
-	t        *testing.T
+	t        testing.TB
 	js       jetstream.JetStream
 	log      *eventlog.Log
 	accounts *account.Registry
@@ -51,7 +51,7 @@ type house struct {
 
 // newHouse starts a house; change may alter the settings of its webhooks. It
 // sends nothing until run is called.
-func newHouse(t *testing.T, change func(*Config)) *house {
+func newHouse(t testing.TB, change func(*Config)) *house {
 	t.Helper()
 	h := &house{t: t, js: natsdtest.JetStream(t, natsdtest.Start(t, natsd.Config{}))}
 	var err error
