@@ -33,8 +33,14 @@ func (g *Gateway) handRoutes(mux *runtime.ServeMux) error {
 // same authentication and the same error model. An error after the answer has
 // begun cuts the connection, so that a short answer never looks whole.
 func (g *Gateway) byHand(w http.ResponseWriter, r *http.Request, method string, call func(ctx context.Context) error) {
+	g.admitByHand(w, r, method, r.Header.Values("Authorization"), call)
+}
+
+func (g *Gateway) admitByHand(
+	w http.ResponseWriter, r *http.Request, method string, authorization []string, call func(ctx context.Context) error,
+) {
 	ctx := r.Context()
-	_, err := g.calls.admit(ctx, method, r.Header.Values("Authorization"))
+	_, err := g.calls.admit(ctx, method, authorization)
 	if err == nil {
 		err = call(ctx)
 	}

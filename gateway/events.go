@@ -23,6 +23,7 @@ type eventService struct {
 	posternv1.UnimplementedEventServiceServer
 	log      *eventlog.Log
 	accounts accountReader
+	tickets  ticketBooth
 	// draining is closed when the node is about to stop.
 	draining <-chan struct{}
 }
@@ -32,7 +33,7 @@ const anyAccount = "-"
 
 // ListEvents implements EventService.
 func (s *eventService) ListEvents(ctx context.Context, req *posternv1.ListEventsRequest) (*posternv1.ListEventsResponse, error) {
-	filter, err := s.filter(ctx, []string{req.GetParent()}, req.GetTypes())
+	filter, err := s.filter(ctx, []string{req.GetParent()}, req.GetTypes(), req.GetAccountLabels())
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +94,7 @@ var errDraining = errors.New("the node is about to stop")
 // follow sends the frames of a watch until ctx ends, the watcher is too slow,
 // send fails, or the node is about to stop, which it says in a last frame.
 func (s *eventService) follow(ctx context.Context, req *posternv1.WatchEventsRequest, send func(watchFrame) error) error {
-	filter, err := s.filter(ctx, req.GetAccounts(), req.GetTypes())
+	filter, err := s.filter(ctx, req.GetAccounts(), req.GetTypes(), req.GetAccountLabels())
 	if err != nil {
 		return err
 	}
@@ -151,8 +152,16 @@ func (s *eventService) start(ctx context.Context, cursor string) (eventlog.Curso
 // filter chooses the events of accounts and types. Names of accounts that
 // there are not, and types that there are not, are refused: a watch of nothing
 // looks just like a quiet one.
-func (s *eventService) filter(ctx context.Context, accounts, types []string) (eventlog.Filter, error) {
+func (s *eventService) filter(ctx context.Context, accounts, types []string, labels map[string]string) (eventlog.Filter, error) {
 	var f eventlog.Filter
+	if len(labels) > 0 {
+		// It outlives this call, as the labels of accounts change.
+		lookup := context.WithoutCancel(ctx)
+		f.Chooses = func(id string) bool {
+			a, err := s.accounts.Get(lookup, id)
+			return err == nil && hasLabels(a.Labels, labels)
+		}
+	}
 	for _, name := range accounts {
 		id := strings.TrimPrefix(name, "accounts/")
 		if id == anyAccount {
@@ -171,6 +180,15 @@ func (s *eventService) filter(ctx context.Context, accounts, types []string) (ev
 		f.Types = append(f.Types, event.Type(text))
 	}
 	return f, nil
+}
+
+func hasLabels(has, wanted map[string]string) bool {
+	for key, value := range wanted {
+		if got, ok := has[key]; !ok || got != value {
+			return false
+		}
+	}
+	return true
 }
 
 // eventStruct gives the body of an event as the object that gRPC carries.

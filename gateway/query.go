@@ -69,7 +69,7 @@ func (r *route) checkQuery(query url.Values) *failure {
 
 // parseParameter sets the field of a request that a query parameter stands for.
 func parseParameter(req proto.Message, allowed []string, name string, values []string) *failure {
-	if !slices.Contains(allowed, name) {
+	if !slices.Contains(allowed, name) && !slices.Contains(allowed, entryOf(name)) {
 		return refuse(codes.InvalidArgument, reasonArgumentInvalid,
 			"There is no parameter %q here; there are: %s.", said(name), strings.Join(spokenNames(allowed), ", "))
 	}
@@ -77,6 +77,16 @@ func parseParameter(req proto.Message, allowed []string, name string, values []s
 		return refuseField(name, reasonArgumentInvalid, "The parameter %s cannot be read: %s", name, said(err.Error()))
 	}
 	return nil
+}
+
+// entryOf is the form in which a route has a parameter that is an entry of a map,
+// such as labels[team]: labels[].
+func entryOf(name string) string {
+	field, key, _ := strings.Cut(name, "[")
+	if !strings.HasSuffix(key, "]") {
+		return ""
+	}
+	return field + "[]"
 }
 
 // spokenNames leaves the proto form of names out of a message.
@@ -148,9 +158,13 @@ func parametersOf(input protoreflect.MessageDescriptor, body, template string) [
 		if name == body || strings.Contains(template, "{"+name+"=") || strings.Contains(template, "{"+name+"}") {
 			continue
 		}
-		names = append(names, field.JSONName())
+		suffix := ""
+		if field.IsMap() {
+			suffix = "[]"
+		}
+		names = append(names, field.JSONName()+suffix)
 		if field.JSONName() != name {
-			names = append(names, name)
+			names = append(names, name+suffix)
 		}
 	}
 	return names

@@ -55,7 +55,7 @@ func (g *Gateway) build() {
 		webhooks: cfg.Webhooks, accounts: cfg.Accounts,
 		hooks: pages("webhooks"), attempts: pages("deliveries"), letters: pages("deadLetters"),
 	}
-	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, draining: g.draining}
+	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, tickets: ticketBooth{box: cfg.Box}, draining: g.draining}
 }
 
 // patient bounds how long a request waits for a connection to be free.

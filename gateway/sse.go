@@ -39,15 +39,38 @@ func (g *Gateway) watchSSE(w http.ResponseWriter, r *http.Request, _ map[string]
 		writeError(w, r, refuse(codes.Unimplemented, reasonMethodNotAllowed, "A watch has no end, so it does not take the method HEAD."))
 		return
 	}
-	g.byHand(w, r, posternv1.EventService_WatchEvents_FullMethodName, func(ctx context.Context) error {
+	authorization := r.Header.Values("Authorization")
+	var ticketed *visit
+	if given := r.URL.Query().Get("ticket"); given != "" {
+		var err error
+		if ticketed, err = g.events.tickets.visitOf(r, given); err != nil {
+			writeError(w, r, classify(r.Context(), err))
+			return
+		}
+		if ticketed != nil {
+			authorization = []string{"Bearer " + ticketed.Token}
+			// The ticket is all the authority that the request has: whichever
+			// page has it may use it.
+			w.Header().Set("Access-Control-Allow-Origin", "*")
+		}
+	}
+	g.admitByHand(w, r, posternv1.EventService_WatchEvents_FullMethodName, authorization, func(ctx context.Context) error {
 		req, err := watchRequest(r)
 		if err != nil {
 			return err
+		}
+		if ticketed != nil {
+			if err := ticketed.restrict(req); err != nil {
+				return err
+			}
 		}
 		if err := g.calls.check(req); err != nil {
 			return err
 		}
 		out := &sseWriter{w: w, control: http.NewResponseController(w)}
+		if ticketed != nil {
+			out.resume = resumeMark + ticketed.resume
+		}
 		err = g.events.follow(ctx, req, out.frame)
 		if err == nil || !out.begun {
 			return err
@@ -75,15 +98,35 @@ func watchRequest(r *http.Request) (*posternv1.WatchEventsRequest, error) {
 			req.Types = splitLists(values)
 		case "cursor":
 			req.Cursor = values[0]
+		case "ticket":
 		default:
-			return nil, refuse(codes.InvalidArgument, reasonArgumentInvalid,
-				"There is no parameter %q here; there are: accounts, types, cursor.", said(name))
+			key, ok := labelParameter(name)
+			if !ok {
+				return nil, refuse(codes.InvalidArgument, reasonArgumentInvalid,
+					"There is no parameter %q here; there are: accounts, accountLabels[key], types, cursor, ticket.", said(name))
+			}
+			if req.AccountLabels == nil {
+				req.AccountLabels = make(map[string]string)
+			}
+			req.AccountLabels[key] = values[0]
 		}
 	}
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		req.Cursor = last
 	}
+	// The id of a frame may hold more than the cursor.
+	req.Cursor, _, _ = strings.Cut(req.Cursor, resumeMark)
 	return req, nil
+}
+
+// labelParameter is the key in a parameter such as accountLabels[team].
+func labelParameter(name string) (key string, ok bool) {
+	for _, prefix := range []string{"accountLabels[", "account_labels["} {
+		if key, ok := strings.CutPrefix(name, prefix); ok {
+			return strings.CutSuffix(key, "]")
+		}
+	}
+	return "", false
 }
 
 // splitLists takes both forms of a list: the parameter repeated, and one
@@ -101,7 +144,9 @@ type sseWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	begun   bool
-	buf     bytes.Buffer
+	// resume is added to the ids of frames.
+	resume string
+	buf    bytes.Buffer
 }
 
 func (s *sseWriter) frame(f watchFrame) error {
@@ -141,7 +186,7 @@ func (s *sseWriter) write(id, name string, data []byte) error {
 		s.begin()
 	}
 	if id != "" {
-		s.buf.WriteString("id: " + id + "\n")
+		s.buf.WriteString("id: " + id + s.resume + "\n")
 	}
 	s.buf.WriteString("event: " + name + "\ndata: ")
 	s.buf.Write(data)

@@ -12,6 +12,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	structpb "google.golang.org/protobuf/types/known/structpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -94,7 +95,10 @@ type ListEventsRequest struct {
 	// The types of event wanted, such as `message.created`. Default: all.
 	Types []string `protobuf:"bytes,3,rep,name=types,proto3" json:"types,omitempty"`
 	// How many events to answer with at most. 0 means 50.
-	PageSize      int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Labels that an account must have now, all of them, for its events to be
+	// listed. In REST `accountLabels[team]=sales`.
+	AccountLabels map[string]string `protobuf:"bytes,5,rep,name=account_labels,json=accountLabels,proto3" json:"account_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -155,6 +159,13 @@ func (x *ListEventsRequest) GetPageSize() int32 {
 		return x.PageSize
 	}
 	return 0
+}
+
+func (x *ListEventsRequest) GetAccountLabels() map[string]string {
+	if x != nil {
+		return x.AccountLabels
+	}
+	return nil
 }
 
 // Events after a cursor.
@@ -221,7 +232,10 @@ type WatchEventsRequest struct {
 	// The types of event wanted, such as `message.created`. Default: all.
 	Types []string `protobuf:"bytes,2,rep,name=types,proto3" json:"types,omitempty"`
 	// The cursor to start after. Without it, the watch starts now.
-	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Labels that an account must have when its event comes, all of them. In REST
+	// `accountLabels[team]=sales`.
+	AccountLabels map[string]string `protobuf:"bytes,4,rep,name=account_labels,json=accountLabels,proto3" json:"account_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -277,6 +291,124 @@ func (x *WatchEventsRequest) GetCursor() string {
 	return ""
 }
 
+func (x *WatchEventsRequest) GetAccountLabels() map[string]string {
+	if x != nil {
+		return x.AccountLabels
+	}
+	return nil
+}
+
+// Asks for a ticket to watch events with.
+type CreateEventTicketRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the accounts that the ticket is for. Default: all that the token may
+	// see.
+	Accounts []string `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	// The types of event that the ticket is for. Default: all.
+	Types         []string `protobuf:"bytes,2,rep,name=types,proto3" json:"types,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateEventTicketRequest) Reset() {
+	*x = CreateEventTicketRequest{}
+	mi := &file_postern_v1_event_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateEventTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateEventTicketRequest) ProtoMessage() {}
+
+func (x *CreateEventTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_event_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateEventTicketRequest.ProtoReflect.Descriptor instead.
+func (*CreateEventTicketRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_event_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CreateEventTicketRequest) GetAccounts() []string {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+func (x *CreateEventTicketRequest) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+// Lets its holder watch events.
+type EventTicket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to give as the parameter `ticket`.
+	Ticket string `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// When it can no longer be connected with.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventTicket) Reset() {
+	*x = EventTicket{}
+	mi := &file_postern_v1_event_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventTicket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventTicket) ProtoMessage() {}
+
+func (x *EventTicket) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_event_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventTicket.ProtoReflect.Descriptor instead.
+func (*EventTicket) Descriptor() ([]byte, []int) {
+	return file_postern_v1_event_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *EventTicket) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *EventTicket) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // One frame of a watch.
 type WatchEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -293,7 +425,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_postern_v1_event_service_proto_msgTypes[4]
+	mi := &file_postern_v1_event_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -305,7 +437,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_event_service_proto_msgTypes[4]
+	mi := &file_postern_v1_event_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -318,7 +450,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_postern_v1_event_service_proto_rawDescGZIP(), []int{4}
+	return file_postern_v1_event_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchEventsResponse) GetCursor() string {
@@ -351,7 +483,7 @@ type GetEventCursorRequest struct {
 
 func (x *GetEventCursorRequest) Reset() {
 	*x = GetEventCursorRequest{}
-	mi := &file_postern_v1_event_service_proto_msgTypes[5]
+	mi := &file_postern_v1_event_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +495,7 @@ func (x *GetEventCursorRequest) String() string {
 func (*GetEventCursorRequest) ProtoMessage() {}
 
 func (x *GetEventCursorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_event_service_proto_msgTypes[5]
+	mi := &file_postern_v1_event_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +508,7 @@ func (x *GetEventCursorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEventCursorRequest.ProtoReflect.Descriptor instead.
 func (*GetEventCursorRequest) Descriptor() ([]byte, []int) {
-	return file_postern_v1_event_service_proto_rawDescGZIP(), []int{5}
+	return file_postern_v1_event_service_proto_rawDescGZIP(), []int{7}
 }
 
 // The cursors of the log's two ends.
@@ -392,7 +524,7 @@ type GetEventCursorResponse struct {
 
 func (x *GetEventCursorResponse) Reset() {
 	*x = GetEventCursorResponse{}
-	mi := &file_postern_v1_event_service_proto_msgTypes[6]
+	mi := &file_postern_v1_event_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +536,7 @@ func (x *GetEventCursorResponse) String() string {
 func (*GetEventCursorResponse) ProtoMessage() {}
 
 func (x *GetEventCursorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_event_service_proto_msgTypes[6]
+	mi := &file_postern_v1_event_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +549,7 @@ func (x *GetEventCursorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEventCursorResponse.ProtoReflect.Descriptor instead.
 func (*GetEventCursorResponse) Descriptor() ([]byte, []int) {
-	return file_postern_v1_event_service_proto_rawDescGZIP(), []int{6}
+	return file_postern_v1_event_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetEventCursorResponse) GetCursor() string {
@@ -439,22 +571,37 @@ var File_postern_v1_event_service_proto protoreflect.FileDescriptor
 const file_postern_v1_event_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1epostern/v1/event_service.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\"N\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"N\n" +
 	"\x05Event\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12-\n" +
-	"\x05event\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05event\"\xfa\x01\n" +
+	"\x05event\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05event\"\xa3\x03\n" +
 	"\x11ListEventsRequest\x12A\n" +
 	"\x06parent\x18\x01 \x01(\tB)\xe2A\x01\x02\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x12/\n" +
 	"\fafter_cursor\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x02R\vafterCursor\x12D\n" +
 	"\x05types\x18\x03 \x03(\tB.\xe2A\x01\x01\xbaH'\x92\x01$\x10@\" r\x1e2\x1c^[a-z_]{1,32}\\.[a-z_]{1,32}$R\x05types\x12+\n" +
-	"\tpage_size\x18\x04 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\"W\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12e\n" +
+	"\x0eaccount_labels\x18\x05 \x03(\v20.postern.v1.ListEventsRequest.AccountLabelsEntryB\f\xe2A\x01\x01\xbaH\x05\x9a\x01\x02\x10@R\raccountLabels\x1a@\n" +
+	"\x12AccountLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"W\n" +
 	"\x12ListEventsResponse\x12)\n" +
 	"\x06events\x18\x01 \x03(\v2\x11.postern.v1.EventR\x06events\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xd1\x01\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xfb\x02\n" +
 	"\x12WatchEventsRequest\x12O\n" +
 	"\baccounts\x18\x01 \x03(\tB3\xe2A\x01\x01\xbaH,\x92\x01)\x10\xe8\a\x18\x01\"\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\baccounts\x12D\n" +
 	"\x05types\x18\x02 \x03(\tB.\xe2A\x01\x01\xbaH'\x92\x01$\x10@\" r\x1e2\x1c^[a-z_]{1,32}\\.[a-z_]{1,32}$R\x05types\x12$\n" +
-	"\x06cursor\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x02R\x06cursor\"x\n" +
+	"\x06cursor\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x02R\x06cursor\x12f\n" +
+	"\x0eaccount_labels\x18\x04 \x03(\v21.postern.v1.WatchEventsRequest.AccountLabelsEntryB\f\xe2A\x01\x01\xbaH\x05\x9a\x01\x02\x10@R\raccountLabels\x1a@\n" +
+	"\x12AccountLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb0\x01\n" +
+	"\x18CreateEventTicketRequest\x12N\n" +
+	"\baccounts\x18\x01 \x03(\tB2\xe2A\x01\x01\xbaH+\x92\x01(\x10d\x18\x01\"\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\baccounts\x12D\n" +
+	"\x05types\x18\x02 \x03(\tB.\xe2A\x01\x01\xbaH'\x92\x01$\x10@\" r\x1e2\x1c^[a-z_]{1,32}\\.[a-z_]{1,32}$R\x05types\"b\n" +
+	"\vEventTicket\x12\x16\n" +
+	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"x\n" +
 	"\x13WatchEventsResponse\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12-\n" +
 	"\x05event\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05event\x12\x1a\n" +
@@ -462,11 +609,12 @@ const file_postern_v1_event_service_proto_rawDesc = "" +
 	"\x15GetEventCursorRequest\"U\n" +
 	"\x16GetEventCursorResponse\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12#\n" +
-	"\roldest_cursor\x18\x02 \x01(\tR\foldestCursor2\xd5\x02\n" +
+	"\roldest_cursor\x18\x02 \x01(\tR\foldestCursor2\xca\x03\n" +
 	"\fEventService\x12|\n" +
 	"\n" +
 	"ListEvents\x12\x1d.postern.v1.ListEventsRequest\x1a\x1e.postern.v1.ListEventsResponse\"/\xdaA\x06parent\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=accounts/*}/events\x12P\n" +
-	"\vWatchEvents\x12\x1e.postern.v1.WatchEventsRequest\x1a\x1f.postern.v1.WatchEventsResponse0\x01\x12u\n" +
+	"\vWatchEvents\x12\x1e.postern.v1.WatchEventsRequest\x1a\x1f.postern.v1.WatchEventsResponse0\x01\x12s\n" +
+	"\x11CreateEventTicket\x12$.postern.v1.CreateEventTicketRequest\x1a\x17.postern.v1.EventTicket\"\x1f\xdaA\x00\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/events:ticket\x12u\n" +
 	"\x0eGetEventCursor\x12!.postern.v1.GetEventCursorRequest\x1a\".postern.v1.GetEventCursorResponse\"\x1c\xdaA\x00\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/events:cursorB:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
 
 var (
@@ -481,32 +629,42 @@ func file_postern_v1_event_service_proto_rawDescGZIP() []byte {
 	return file_postern_v1_event_service_proto_rawDescData
 }
 
-var file_postern_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_postern_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_postern_v1_event_service_proto_goTypes = []any{
-	(*Event)(nil),                  // 0: postern.v1.Event
-	(*ListEventsRequest)(nil),      // 1: postern.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),     // 2: postern.v1.ListEventsResponse
-	(*WatchEventsRequest)(nil),     // 3: postern.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),    // 4: postern.v1.WatchEventsResponse
-	(*GetEventCursorRequest)(nil),  // 5: postern.v1.GetEventCursorRequest
-	(*GetEventCursorResponse)(nil), // 6: postern.v1.GetEventCursorResponse
-	(*structpb.Struct)(nil),        // 7: google.protobuf.Struct
+	(*Event)(nil),                    // 0: postern.v1.Event
+	(*ListEventsRequest)(nil),        // 1: postern.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),       // 2: postern.v1.ListEventsResponse
+	(*WatchEventsRequest)(nil),       // 3: postern.v1.WatchEventsRequest
+	(*CreateEventTicketRequest)(nil), // 4: postern.v1.CreateEventTicketRequest
+	(*EventTicket)(nil),              // 5: postern.v1.EventTicket
+	(*WatchEventsResponse)(nil),      // 6: postern.v1.WatchEventsResponse
+	(*GetEventCursorRequest)(nil),    // 7: postern.v1.GetEventCursorRequest
+	(*GetEventCursorResponse)(nil),   // 8: postern.v1.GetEventCursorResponse
+	nil,                              // 9: postern.v1.ListEventsRequest.AccountLabelsEntry
+	nil,                              // 10: postern.v1.WatchEventsRequest.AccountLabelsEntry
+	(*structpb.Struct)(nil),          // 11: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
 }
 var file_postern_v1_event_service_proto_depIdxs = []int32{
-	7, // 0: postern.v1.Event.event:type_name -> google.protobuf.Struct
-	0, // 1: postern.v1.ListEventsResponse.events:type_name -> postern.v1.Event
-	7, // 2: postern.v1.WatchEventsResponse.event:type_name -> google.protobuf.Struct
-	1, // 3: postern.v1.EventService.ListEvents:input_type -> postern.v1.ListEventsRequest
-	3, // 4: postern.v1.EventService.WatchEvents:input_type -> postern.v1.WatchEventsRequest
-	5, // 5: postern.v1.EventService.GetEventCursor:input_type -> postern.v1.GetEventCursorRequest
-	2, // 6: postern.v1.EventService.ListEvents:output_type -> postern.v1.ListEventsResponse
-	4, // 7: postern.v1.EventService.WatchEvents:output_type -> postern.v1.WatchEventsResponse
-	6, // 8: postern.v1.EventService.GetEventCursor:output_type -> postern.v1.GetEventCursorResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	11, // 0: postern.v1.Event.event:type_name -> google.protobuf.Struct
+	9,  // 1: postern.v1.ListEventsRequest.account_labels:type_name -> postern.v1.ListEventsRequest.AccountLabelsEntry
+	0,  // 2: postern.v1.ListEventsResponse.events:type_name -> postern.v1.Event
+	10, // 3: postern.v1.WatchEventsRequest.account_labels:type_name -> postern.v1.WatchEventsRequest.AccountLabelsEntry
+	12, // 4: postern.v1.EventTicket.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 5: postern.v1.WatchEventsResponse.event:type_name -> google.protobuf.Struct
+	1,  // 6: postern.v1.EventService.ListEvents:input_type -> postern.v1.ListEventsRequest
+	3,  // 7: postern.v1.EventService.WatchEvents:input_type -> postern.v1.WatchEventsRequest
+	4,  // 8: postern.v1.EventService.CreateEventTicket:input_type -> postern.v1.CreateEventTicketRequest
+	7,  // 9: postern.v1.EventService.GetEventCursor:input_type -> postern.v1.GetEventCursorRequest
+	2,  // 10: postern.v1.EventService.ListEvents:output_type -> postern.v1.ListEventsResponse
+	6,  // 11: postern.v1.EventService.WatchEvents:output_type -> postern.v1.WatchEventsResponse
+	5,  // 12: postern.v1.EventService.CreateEventTicket:output_type -> postern.v1.EventTicket
+	8,  // 13: postern.v1.EventService.GetEventCursor:output_type -> postern.v1.GetEventCursorResponse
+	10, // [10:14] is the sub-list for method output_type
+	6,  // [6:10] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_event_service_proto_init() }
@@ -520,7 +678,7 @@ func file_postern_v1_event_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_event_service_proto_rawDesc), len(file_postern_v1_event_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EventService_ListEvents_FullMethodName     = "/postern.v1.EventService/ListEvents"
-	EventService_WatchEvents_FullMethodName    = "/postern.v1.EventService/WatchEvents"
-	EventService_GetEventCursor_FullMethodName = "/postern.v1.EventService/GetEventCursor"
+	EventService_ListEvents_FullMethodName        = "/postern.v1.EventService/ListEvents"
+	EventService_WatchEvents_FullMethodName       = "/postern.v1.EventService/WatchEvents"
+	EventService_CreateEventTicket_FullMethodName = "/postern.v1.EventService/CreateEventTicket"
+	EventService_GetEventCursor_FullMethodName    = "/postern.v1.EventService/GetEventCursor"
 )
 
 // EventServiceClient is the client API for EventService service.
@@ -51,6 +52,17 @@ type EventServiceClient interface {
 	// Errors: those of ListEvents; `SLOW_CONSUMER` (RESOURCE_EXHAUSTED), with the
 	// cursor to go on from, where frames are not taken as fast as they come.
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
+	// Makes a ticket with which a browser can watch events.
+	//
+	// A browser's `EventSource` cannot send an Authorization header. It connects
+	// with `GET /v1/events:watch?ticket=…` instead, from a page of any origin. The
+	// ticket lets its holder watch events and nothing else, and has to be used
+	// within a minute; who has connected with it may reconnect for a day, by the id
+	// of the last frame, which `EventSource` does by itself. It ends with the token
+	// that it was made with.
+	//
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
+	CreateEventTicket(ctx context.Context, in *CreateEventTicketRequest, opts ...grpc.CallOption) (*EventTicket, error)
 	// Gets the cursors of the log's two ends.
 	//
 	// What is listed or watched after `cursor` has not happened yet.
@@ -94,6 +106,16 @@ func (c *eventServiceClient) WatchEvents(ctx context.Context, in *WatchEventsReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EventService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsResponse]
 
+func (c *eventServiceClient) CreateEventTicket(ctx context.Context, in *CreateEventTicketRequest, opts ...grpc.CallOption) (*EventTicket, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EventTicket)
+	err := c.cc.Invoke(ctx, EventService_CreateEventTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *eventServiceClient) GetEventCursor(ctx context.Context, in *GetEventCursorRequest, opts ...grpc.CallOption) (*GetEventCursorResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetEventCursorResponse)
@@ -131,6 +153,17 @@ type EventServiceServer interface {
 	// Errors: those of ListEvents; `SLOW_CONSUMER` (RESOURCE_EXHAUSTED), with the
 	// cursor to go on from, where frames are not taken as fast as they come.
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
+	// Makes a ticket with which a browser can watch events.
+	//
+	// A browser's `EventSource` cannot send an Authorization header. It connects
+	// with `GET /v1/events:watch?ticket=…` instead, from a page of any origin. The
+	// ticket lets its holder watch events and nothing else, and has to be used
+	// within a minute; who has connected with it may reconnect for a day, by the id
+	// of the last frame, which `EventSource` does by itself. It ends with the token
+	// that it was made with.
+	//
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
+	CreateEventTicket(context.Context, *CreateEventTicketRequest) (*EventTicket, error)
 	// Gets the cursors of the log's two ends.
 	//
 	// What is listed or watched after `cursor` has not happened yet.
@@ -150,6 +183,9 @@ func (UnimplementedEventServiceServer) ListEvents(context.Context, *ListEventsRe
 }
 func (UnimplementedEventServiceServer) WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchEvents not implemented")
+}
+func (UnimplementedEventServiceServer) CreateEventTicket(context.Context, *CreateEventTicketRequest) (*EventTicket, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateEventTicket not implemented")
 }
 func (UnimplementedEventServiceServer) GetEventCursor(context.Context, *GetEventCursorRequest) (*GetEventCursorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetEventCursor not implemented")
@@ -204,6 +240,24 @@ func _EventService_WatchEvents_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EventService_WatchEventsServer = grpc.ServerStreamingServer[WatchEventsResponse]
 
+func _EventService_CreateEventTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateEventTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventServiceServer).CreateEventTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventService_CreateEventTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventServiceServer).CreateEventTicket(ctx, req.(*CreateEventTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EventService_GetEventCursor_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetEventCursorRequest)
 	if err := dec(in); err != nil {
@@ -232,6 +286,10 @@ var EventService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListEvents",
 			Handler:    _EventService_ListEvents_Handler,
+		},
+		{
+			MethodName: "CreateEventTicket",
+			Handler:    _EventService_CreateEventTicket_Handler,
 		},
 		{
 			MethodName: "GetEventCursor",
