@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -251,4 +252,40 @@ func TestLookupOnEachServer(t *testing.T) {
 		_, err = m.messages.LookupMessages(m.ctx(t), &posternv1.LookupMessagesRequest{Parent: m.account})
 		wantStatus(t, err, codes.InvalidArgument, "ARGUMENT_INVALID")
 	})
+}
+
+// Of several changes that rest on the same flags one is made, however close
+// together they come.
+func TestOneOfManyUpdatesWins(t *testing.T) {
+	t.Parallel()
+	m := kinds[0].mailbox(t, "gRPC")
+	m.put(t, "INBOX", nil, mail("m1"))
+	name := m.named(t, "INBOX", "m1").GetName()
+	for round := range 15 {
+		now, err := m.messages.GetMessage(m.ctx(t), &posternv1.GetMessageRequest{Name: name, View: posternv1.Message_MINIMAL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const writers = 3
+		outcomes := make(chan error, writers)
+		for i := range writers {
+			go func() {
+				_, err := m.messages.UpdateMessage(m.ctx(t), &posternv1.UpdateMessageRequest{
+					Message: &posternv1.Message{Name: name, Etag: now.GetEtag(), Flags: []string{fmt.Sprintf("$By%d", i), fmt.Sprintf("$Round%d", round)}}, UpdateMask: flagsMask,
+				})
+				outcomes <- err
+			}()
+		}
+		won := 0
+		for range writers {
+			if err := <-outcomes; err == nil {
+				won++
+			} else {
+				wantStatus(t, err, codes.Aborted, "ETAG_MISMATCH")
+			}
+		}
+		if won != 1 {
+			t.Fatalf("round %d: %d changes were made", round, won)
+		}
+	}
 }
