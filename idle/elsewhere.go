@@ -24,7 +24,9 @@ func (o *owner) pointTo(name string, byNotify bool) {
 	switch {
 	case f == nil:
 		o.elsewhere = true // which one it is, only a list tells
-	case f == o.inbox || f.excluded:
+	case f == o.inbox:
+		o.nextLook = time.Now()
+	case f.excluded:
 	default:
 		o.hinted[f] = o.hinted[f] || byNotify
 	}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
@@ -80,7 +82,13 @@ type owner struct {
 	// says that it accepted IDLE.
 	pushes           pushes
 	promised, idling bool
-	notify           notifying
+	// unanswered counts the sessions in a row that ended because the server did
+	// not answer IDLE. Until idleAgain it is treated as if it had none, which
+	// idleIgnored says of the present session.
+	unanswered  int
+	idleAgain   time.Time
+	idleIgnored bool
+	notify      notifying
 	// posts are the connections that idle on further folders.
 	posts posts
 	// watchedSince is when the present session began to watch, zero before.
@@ -119,6 +127,7 @@ func (o *owner) run(ctx context.Context) {
 			o.leave()
 			return
 		}
+		o.judgeIdle(err)
 		if !o.watchedSince.IsZero() && time.Since(o.watchedSince) > healthyAfter {
 			wait.reset()
 		}
@@ -148,7 +157,7 @@ func (o *owner) leave() {
 // session takes the account if need be, connects, catches up, and watches until
 // something fails. It never returns nil while ctx lives.
 func (o *owner) session(ctx context.Context) error {
-	o.watchedSince, o.hinted = time.Time{}, make(map[*folderState]bool)
+	o.idling, o.watchedSince, o.hinted = false, time.Time{}, make(map[*folderState]bool)
 	if o.writer == nil {
 		if err := o.take(ctx); err != nil {
 			o.writer = nil
@@ -167,6 +176,9 @@ func (o *owner) session(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	if o.idleIgnored = time.Now().Before(o.idleAgain); o.idleIgnored {
+		conn.Ignore(imap.CapIdle)
+	}
 	o.changed.interruptBy(conn.Interrupt)
 	defer o.changed.interruptBy(nil)
 	o.status.Counters.Connects++

@@ -143,3 +143,27 @@ func TestProviderWhoseNoopShowsNothing(t *testing.T) {
 		w.awaitEvents("ann", event.TypeMessageCreated, i+1)
 	}
 }
+
+// A server that has IDLE and does not answer it is watched without.
+func TestIdleThatIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.poll, w.linkTimeout, w.retryCap = never, 1500*time.Millisecond, 20*time.Millisecond
+	s := newFakeIMAP(t, "IDLE", "INBOX")
+	s.answer = func(_ *fakeConn, command string) bool { return strings.HasSuffix(command, " IDLE") }
+	s.register(w, "ann")
+	w.start()
+	a := w.awaitState("ann", account.Degraded)
+	if !strings.Contains(a.Status.Detail, "idle not pushing") || !strings.Contains(a.Status.Detail, "does not answer") {
+		t.Errorf("the detail is %q", a.Status.Detail)
+	}
+	asked := s.count("IDLE")
+	for i := range 2 {
+		s.deliver("INBOX", fmt.Sprint("number ", i))
+		w.awaitEvents("ann", event.TypeMessageCreated, i+1)
+	}
+	if n := s.count("IDLE"); n != asked || n != idleChances {
+		t.Errorf("IDLE was asked for %d times, want %d", n, idleChances)
+	}
+	w.checkNumbers("ann")
+}

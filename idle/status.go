@@ -86,6 +86,11 @@ func (o *owner) shortcomings() (reason, detail string) {
 			"is looked at every %s instead. Ask who runs the server to mend it, or set a shorter watch.poll_interval. "+
 			"This ends by itself when the server tells of mail again.", lookPace(o.interval(), o.config.LinkTimeout, o.pushes)))
 	}
+	if o.idleIgnored {
+		add("IDLE_NOT_PUSHING", fmt.Sprintf("idle not pushing: the server has IDLE and does not answer it, so INBOX is looked "+
+			"at every %s instead. Ask who runs the server to mend it, or set a shorter watch.poll_interval. "+
+			"IDLE is tried again every hour.", min(withoutIdle, o.interval(), o.config.LinkTimeout/2)))
+	}
 	if name, err := o.posts.trouble(); err != nil {
 		add(reasonOf(err), fmt.Sprintf("Folder %q has no connection of its own: %s. It is looked at every %s instead. "+
 			"Raise the server's limit of connections per user, or take the folder out of watch.idle_folders.",

@@ -24,10 +24,11 @@ func (o *owner) interval() time.Duration {
 	return o.config.PollInterval
 }
 
-// spread takes up to a tenth off a pace, so that accounts that connected
-// together do not poll together for ever.
+// spread takes from a twentieth to a tenth off a pace, so that accounts that
+// connected together do not poll together for ever, and what is found is also told
+// in time.
 func spread(d time.Duration) time.Duration {
-	return d - rand.N(d/10+1) //nolint:gosec // spreads, hides nothing
+	return d - d/20 - rand.N(d/20+1) //nolint:gosec // spreads, hides nothing
 }
 
 // planPoll sets the time of the next poll, and of what is due in between.
@@ -162,7 +163,31 @@ func (o *owner) wait(ctx context.Context, conn *imapconn.Conn) (imapconn.Activit
 		return nothing, o.rest(ctx, min(o.untilDue(), withoutIdle))
 	}
 	o.idling = err == nil && activity.Reason != imapconn.ActivityEnded
+	if err == nil {
+		o.unanswered = 0
+	}
 	return activity, err
+}
+
+const (
+	// idleChances is how many sessions in a row may end because IDLE was not
+	// answered, and idlePause how long it is then done without: a dead link looks
+	// the same once.
+	idleChances = 2
+	idlePause   = time.Hour
+)
+
+// judgeIdle takes note of a session that ended because the server that has IDLE
+// did not answer it, neither with the continuation (RFC 2177 section 3) nor with a
+// refusal.
+func (o *owner) judgeIdle(err error) {
+	var silence *imapconn.TimeoutError
+	if o.idling || !errors.As(err, &silence) || silence.Command != "IDLE" {
+		return
+	}
+	if o.unanswered++; o.unanswered >= idleChances {
+		o.idleAgain = time.Now().Add(idlePause)
+	}
 }
 
 // rest waits for a time, or until somebody has something for the owner.

@@ -3,6 +3,7 @@ package imapconn
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -36,6 +37,14 @@ func (c *Conn) readCapability() error {
 		c.setCaps(caps)
 	}
 	return err
+}
+
+// Ignore makes the connection do without a capability that the server lists and
+// does not live up to.
+func (c *Conn) Ignore(ignored imap.Cap) {
+	rest := maps.Clone(c.Caps())
+	delete(rest, ignored)
+	c.setCaps(rest)
 }
 
 func (c *Conn) setCaps(caps imap.CapSet) { c.caps = internCaps(caps) }

@@ -299,3 +299,13 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		}
 	}
 }
+
+func TestIgnoredCapability(t *testing.T) {
+	t.Parallel()
+	c := dialScript(t, "IDLE UIDPLUS", "")
+	other := dialScript(t, "IDLE UIDPLUS", "")
+	c.Ignore(imap.CapIdle)
+	if c.Has(imap.CapIdle) || !c.Has(imap.CapUIDPlus) || !other.Has(imap.CapIdle) {
+		t.Errorf("capabilities %v, another connection's %v", c.Caps(), other.Caps())
+	}
+}
