@@ -25,7 +25,7 @@ func TestProofKilled(t *testing.T) {
 		ready = append(ready, p.start())
 	}
 	t.Logf("%d kills, %d deliveries and changes", times, traffic.wait())
-	p.within(5*time.Second, "ready", ready...)
+	p.within(readyLimit, "ready", ready...)
 	p.verdict()
 }
 
@@ -45,6 +45,6 @@ func TestProofDownForLong(t *testing.T) {
 		ready = append(ready, p.start())
 	}
 	t.Logf("%d kills, each for over %s; %d deliveries and changes", times, window, traffic.wait())
-	p.within(5*time.Second, "ready", ready...)
+	p.within(readyLimit, "ready", ready...)
 	p.verdict()
 }

@@ -114,8 +114,15 @@ func (p *proof) start() time.Duration {
 	p.begin()
 	p.node.awaitReady(p.t)
 	await(p.t, "readiness", func() bool { return p.get("/readyz", nil) == nil })
-	return time.Since(began)
+	took := time.Since(began)
+	if took > readyLimit {
+		p.t.Logf("the process was slow to be ready, %s after %s:\n%s", took, began.UTC().Format(time.StampMilli), p.node.stderr)
+	}
+	return took
 }
+
+// readyLimit is how soon a process is to be ready.
+const readyLimit = 5 * time.Second
 
 // restart stops the process by a signal, and starts it again.
 func (p *proof) restart() {
