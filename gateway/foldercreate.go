@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"golang.org/x/text/unicode/norm"
@@ -53,8 +52,7 @@ func begin(ctx context.Context, requests *requestid.Store, accountID, method, id
 // created is the folder that an earlier attempt has made, as it is now.
 func (s *folderService) created(ctx context.Context, name string) (*posternv1.Folder, error) {
 	f, err := s.GetFolder(ctx, &posternv1.GetFolderRequest{Name: name})
-	var gone *failure
-	if errors.As(err, &gone) && gone.reason == reasonFolderNotFound {
+	if isFailure(err, reasonFolderNotFound) {
 		return nil, fmt.Errorf("the folder has been deleted since it was created: %w", requestid.ErrReused)
 	}
 	return f, err

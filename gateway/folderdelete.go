@@ -126,30 +126,11 @@ func empty(ctx context.Context, c *imapconn.Conn, deleted *uint32) error {
 	}
 	for rest := found.All; len(rest) > 0; {
 		var batch imap.UIDSet
-		batch, rest = firstUIDs(rest, emptyAtOnce)
+		batch, rest = splitFirst(rest, emptyAtOnce)
 		if err := c.Remove(ctx, batch); err != nil {
 			return err
 		}
-		for _, r := range batch {
-			*deleted += uint32(r.Stop-r.Start) + 1
-		}
+		*deleted += uint32(countUIDs(batch))
 	}
 	return nil
-}
-
-// firstUIDs divides a set of UIDs into the n lowest and the rest.
-func firstUIDs(set imap.UIDSet, n uint32) (first, rest imap.UIDSet) {
-	for i, r := range set {
-		size := uint32(r.Stop-r.Start) + 1
-		if size > n {
-			if n > 0 {
-				first = append(first, imap.UIDRange{Start: r.Start, Stop: r.Start + imap.UID(n) - 1})
-			}
-			rest = append(rest, imap.UIDRange{Start: r.Start + imap.UID(n), Stop: r.Stop})
-			return first, append(rest, set[i+1:]...)
-		}
-		first = append(first, r)
-		n -= size
-	}
-	return first, nil
 }

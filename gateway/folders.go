@@ -25,7 +25,7 @@ type folderService struct {
 	accounts accountReader
 	lister   folderLister
 	pager    pager
-	changes  folderChanges
+	changes  *folderChanges
 	requests *requestid.Store
 	watch    Watch
 }

@@ -100,6 +100,7 @@ type Gateway struct {
 	accounts    *accountService
 	folders     *folderService
 	messages    *messageService
+	drafts      *draftService
 	threads     *threadService
 	submissions *submissionService
 	events      *eventService

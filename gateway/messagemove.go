@@ -260,10 +260,8 @@ func (s *messageService) folderOfRole(ctx context.Context, accountID string, rol
 	if err != nil {
 		return folder.Folder{}, err
 	}
-	for _, f := range all.folders {
-		if f.role == role {
-			return f.Folder, nil
-		}
+	if f := all.withRole(role); f != nil {
+		return f.Folder, nil
 	}
 	return folder.Folder{}, refuse(codes.FailedPrecondition, reasonFolderRoleMissing,
 		"The account has no folder with the role %s: create one on the mail server.", role).with("role", string(role))

@@ -43,6 +43,7 @@ const (
 	reasonFolderNotEmpty     reason = "FOLDER_NOT_EMPTY"
 	reasonFolderIsInbox      reason = "FOLDER_IS_INBOX"
 	reasonFolderRoleMissing  reason = "FOLDER_ROLE_MISSING"
+	reasonDraftNotFound      reason = "DRAFT_NOT_FOUND"
 	reasonMessageGone        reason = "MESSAGE_GONE"
 	reasonMessageMoved       reason = "MESSAGE_MOVED"
 	reasonUIDValidityChanged reason = "UIDVALIDITY_CHANGED"

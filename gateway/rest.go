@@ -86,6 +86,7 @@ func newMux(ctx context.Context, conn grpc.ClientConnInterface) (*runtime.ServeM
 		posternv1.RegisterAccountServiceHandlerClient(ctx, mux, posternv1.NewAccountServiceClient(conn)),
 		posternv1.RegisterFolderServiceHandlerClient(ctx, mux, posternv1.NewFolderServiceClient(conn)),
 		posternv1.RegisterMessageServiceHandlerClient(ctx, mux, posternv1.NewMessageServiceClient(conn)),
+		posternv1.RegisterDraftServiceHandlerClient(ctx, mux, posternv1.NewDraftServiceClient(conn)),
 		posternv1.RegisterThreadServiceHandlerClient(ctx, mux, posternv1.NewThreadServiceClient(conn)),
 		posternv1.RegisterSubmissionServiceHandlerClient(ctx, mux, posternv1.NewSubmissionServiceClient(conn)),
 		posternv1.RegisterEventServiceHandlerClient(ctx, mux, posternv1.NewEventServiceClient(conn)),

@@ -69,6 +69,12 @@ type mailbox struct {
 // by REST, in parallel. Each run has a mailbox of its own.
 func onEachServer(t *testing.T, suite func(t *testing.T, m *mailbox)) {
 	t.Helper()
+	onEachOf(t, kinds, suite)
+}
+
+// onEachOf is onEachServer for some kinds, for suites that are dear.
+func onEachOf(t *testing.T, kinds []kind, suite func(t *testing.T, m *mailbox)) {
+	t.Helper()
 	for _, k := range kinds {
 		for _, front := range []string{"gRPC", "REST"} {
 			t.Run(k.name+"/"+front, func(t *testing.T) {

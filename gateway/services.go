@@ -37,14 +37,16 @@ func (g *Gateway) build() {
 	mail := patient{mailboxes: cfg.Connector, wait: cfg.ConnectionWait}
 	lister := folderLister{mailboxes: mail, folders: cfg.Folders}
 	g.accounts = &accountService{registry: cfg.Accounts, verifier: cfg.Connector, pager: pages("accounts")}
+	changes := &folderChanges{lister: lister, registry: cfg.Folders, reselect: cfg.Connector.Reselect, watch: cfg.Watch}
 	g.folders = &folderService{
 		accounts: cfg.Accounts, lister: lister, pager: pages("folders"), requests: cfg.Requests, watch: cfg.Watch,
-		changes: folderChanges{lister: lister, registry: cfg.Folders, reselect: cfg.Connector.Reselect, watch: cfg.Watch},
+		changes: changes,
 	}
+	spools := newSpools(cfg.SpoolDir, cfg.ConnectionWait)
 	g.messages = &messageService{
 		accounts: cfg.Accounts, mailboxes: mail, folders: cfg.Folders, lister: lister, pager: pages("messages"),
 		requests: cfg.Requests, moves: cfg.Moves, successors: cfg.Successors,
-		spools: newSpools(cfg.SpoolDir, cfg.ConnectionWait), watch: cfg.Watch, log: cfg.Log,
+		spools: spools, watch: cfg.Watch, log: cfg.Log,
 	}
 	g.threads = &threadService{messages: g.messages, pager: pages("threads")}
 	g.submissions = &submissionService{
@@ -54,6 +56,10 @@ func (g *Gateway) build() {
 	g.webhooks = &webhookService{
 		webhooks: cfg.Webhooks, accounts: cfg.Accounts,
 		hooks: pages("webhooks"), attempts: pages("deliveries"), letters: pages("deadLetters"),
+	}
+	g.drafts = &draftService{
+		accounts: cfg.Accounts, mailboxes: mail, lister: lister, changes: changes, pager: pages("drafts"),
+		requests: cfg.Requests, composer: composer{messages: g.messages, field: "draft"}, spools: spools, watch: cfg.Watch,
 	}
 	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, tickets: ticketBooth{box: cfg.Box}, draining: g.draining}
 }
@@ -79,6 +85,7 @@ func (g *Gateway) register(server grpc.ServiceRegistrar) {
 	posternv1.RegisterAccountServiceServer(server, g.accounts)
 	posternv1.RegisterFolderServiceServer(server, g.folders)
 	posternv1.RegisterMessageServiceServer(server, g.messages)
+	posternv1.RegisterDraftServiceServer(server, g.drafts)
 	posternv1.RegisterThreadServiceServer(server, g.threads)
 	posternv1.RegisterSubmissionServiceServer(server, g.submissions)
 	posternv1.RegisterEventServiceServer(server, g.events)

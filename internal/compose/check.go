@@ -127,6 +127,18 @@ var ours = []string{
 	"mime-version", "return-path", "received", "dkim-signature", "x-postern-draft-id",
 }
 
+// IsFree reports whether a field may be one of a message's Headers, and is not made
+// of something else that the message has.
+func IsFree(name string) bool {
+	lower := strings.ToLower(name)
+	return fieldName.MatchString(name) && !slices.Contains(ours, lower) &&
+		!strings.HasPrefix(lower, "content-") && !strings.HasPrefix(lower, "resent-")
+}
+
+// IsID reports whether text may be the identifier of a message, without angle
+// brackets.
+func IsID(text string) bool { return messageID.MatchString(text) }
+
 var fieldName = regexp.MustCompile(`^[!-9;-~]{1,76}$`) // RFC 5322 section 3.6.8
 
 func (v *violations) headers(headers []Header) {
@@ -135,11 +147,11 @@ func (v *violations) headers(headers []Header) {
 		return
 	}
 	for i, h := range headers {
-		field, lower := fmt.Sprintf("headers[%d]", i), strings.ToLower(h.Name)
+		field := fmt.Sprintf("headers[%d]", i)
 		switch {
 		case !fieldName.MatchString(h.Name):
 			v.add(field+".name", "%q is not the name of a header", h.Name)
-		case slices.Contains(ours, lower), strings.HasPrefix(lower, "content-"), strings.HasPrefix(lower, "resent-"):
+		case !IsFree(h.Name):
 			v.add(field+".name", "%s is made from other fields of the request, or by mail servers", h.Name)
 		}
 		v.line(field+".value", h.Value, maxValue)
