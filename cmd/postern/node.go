@@ -181,18 +181,8 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 		return err
 	}
 	n.onClose(events.Close)
-	// Both the hosts of mail servers and the URLs of token endpoints come from
-	// whoever may register an account.
 	guard := &netguard.Guard{Allow: cfg.allowed}
-	connector := account.NewConnector(account.ConnectorConfig{
-		Registry:    accounts,
-		Limits:      imapconn.NewHostLimits(cfg.HostConnections, cfg.HostLogins),
-		Dial:        guard.Dialer(dialTimeout),
-		HTTPClient:  &http.Client{Transport: guard.Transport(dialTimeout), Timeout: tokenTimeout},
-		TLS:         cfg.mailTLS,
-		LinkTimeout: cfg.LinkTimeout,
-	})
-	n.onClose(connector.Close)
+	connector := n.connector(cfg, accounts, guard)
 
 	submissions, err := submit.OpenStore(ctx, js, cfg.EventsReplicas)
 	if err != nil {
@@ -245,6 +235,22 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	api.Watch = n.supervisor
 	n.gateway, err = gateway.New(api)
 	return err
+}
+
+// connector connects to the servers of accounts.
+func (n *node) connector(cfg *config, accounts *account.Registry, guard *netguard.Guard) *account.Connector {
+	// Both the hosts of mail servers and the URLs of token endpoints come from
+	// whoever may register an account.
+	connector := account.NewConnector(account.ConnectorConfig{
+		Registry:    accounts,
+		Limits:      imapconn.NewHostLimits(cfg.HostConnections, cfg.HostLogins),
+		Dial:        guard.Dialer(dialTimeout),
+		HTTPClient:  &http.Client{Transport: guard.Transport(dialTimeout), Timeout: tokenTimeout},
+		TLS:         cfg.mailTLS,
+		LinkTimeout: cfg.LinkTimeout,
+	})
+	n.onClose(connector.Close)
+	return connector
 }
 
 // openMemories opens what requests remember of each other.
