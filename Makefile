@@ -23,7 +23,7 @@ build: ## Build bin/postern
 	go build -trimpath -o bin/postern ./cmd/postern
 
 .PHONY: test
-test: dovecot client node ## Run all tests, and install what they need where it is missing
+test: dovecot client ## Run all tests, and install what they need where it is missing
 	go test -race ./...
 
 # Flags of the proofs, such as -kills=20 -accounts=10; PROOF is which to run.
@@ -71,10 +71,6 @@ dovecot:
 .PHONY: client
 client:
 	@.ci/install-client
-
-.PHONY: node
-node:
-	@.ci/install-node
 
 # The proto files that ours import, for buf to compile against.
 .PHONY: proto-deps
