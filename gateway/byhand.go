@@ -8,14 +8,20 @@ import (
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/protobuf/proto"
 )
 
 // handRoutes adds the routes that are not generated. Those of downloads take
 // the place of generated ones, which would write a line break after each chunk
 // and could not abort an answer that is under way.
 func (g *Gateway) handRoutes(mux *runtime.ServeMux) error {
-	if err := mux.HandlePath(http.MethodPost, importPattern, g.importMessage); err != nil {
-		return err
+	for pattern, handler := range map[string]runtime.HandlerFunc{
+		importPattern: g.importMessage,
+		uploadPattern: g.createUpload,
+	} {
+		if err := mux.HandlePath(http.MethodPost, pattern, handler); err != nil {
+			return err
+		}
 	}
 	for pattern, handler := range map[string]runtime.HandlerFunc{
 		"/v1/events:watch":                                        g.watchSSE,
@@ -56,3 +62,14 @@ func (g *Gateway) admitByHand(
 }
 
 func durationMillis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// writeJSON writes an answer in the form of those that are generated.
+func writeJSON(w http.ResponseWriter, answer proto.Message) error {
+	body, err := wireJSON.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, err = w.Write(body)
+	return err
+}

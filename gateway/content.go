@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/compose"
 	"github.com/postern-mail/postern/internal/message"
+	"github.com/postern-mail/postern/internal/submit"
 )
 
 // content is what a message that is being written has, wherever it is written.
@@ -38,6 +40,7 @@ type content interface {
 // mailbox.
 type composer struct {
 	messages *messageService
+	uploads  *submit.Store
 	// field is the field of requests that has the content, for violations.
 	field string
 }
@@ -106,9 +109,12 @@ func newMessageID(from string) string {
 func refuseContent(field string, wrong []compose.Violation) error {
 	bad := &errdetails.BadRequest{}
 	texts := make([]string, len(wrong))
+	if field != "" {
+		field += "."
+	}
 	for i, v := range wrong {
 		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
-			Field: field + "." + v.Field, Description: v.Description, Reason: string(reasonArgumentInvalid),
+			Field: field + v.Field, Description: v.Description, Reason: string(reasonArgumentInvalid),
 		})
 		texts[i] = v.Field + ": " + v.Description
 	}
@@ -135,13 +141,19 @@ func (c *composer) attachment(
 		if err != nil {
 			return out, err
 		}
-		if out.Filename == "" {
-			out.Filename = there.GetFilename()
-		}
-		if out.ContentType == "" {
-			out.ContentType = there.GetContentType()
-		}
+		out.Filename, out.ContentType = cmp.Or(out.Filename, there.GetFilename()), cmp.Or(out.ContentType, there.GetContentType())
 		out.Open = func(ctx context.Context) (io.ReadCloser, error) { return c.openPart(ctx, source.Attachment), nil }
+	case *posternv1.OutgoingAttachment_Upload:
+		id := lastSegment(source.Upload)
+		there, err := c.uploads.Upload(ctx, a.ID, id)
+		if err != nil {
+			return out, err
+		}
+		out.Filename, out.ContentType = cmp.Or(out.Filename, there.Filename), cmp.Or(out.ContentType, there.ContentType)
+		out.Open = func(ctx context.Context) (io.ReadCloser, error) {
+			content, err := c.uploads.OpenUpload(ctx, a.ID, id)
+			return io.NopCloser(content), err
+		}
 	}
 	return out, nil
 }

@@ -103,6 +103,7 @@ type Gateway struct {
 	drafts      *draftService
 	threads     *threadService
 	submissions *submissionService
+	uploads     *uploadService
 	events      *eventService
 	webhooks    *webhookService
 

@@ -87,16 +87,16 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func bound(w http.ResponseWriter, r *http.Request, shared *exchange, control *http.ResponseController, begin time.Time) *failure {
 	most := int64(maxRequestBytes)
 	body := &boundedBody{control: control, shared: shared}
-	if isImport(r) {
+	if limit, ok := largeBody(r); ok {
 		// As long as it makes progress; what is to be written comes after it.
-		most, body.large = maxImport+1, true
+		most, body.large = limit+1, true
 		_ = control.SetWriteDeadline(time.Time{})
 	} else {
 		_ = control.SetWriteDeadline(begin.Add(unaryWriteTimeout))
 	}
 	switch {
 	case r.ContentLength > most && body.large:
-		return tooLargeMessage(maxImport, r.ContentLength)
+		return tooLargeMessage(most-1, r.ContentLength)
 	case r.ContentLength > most:
 		return tooLargeBody()
 	}
@@ -106,6 +106,17 @@ func bound(w http.ResponseWriter, r *http.Request, shared *exchange, control *ht
 		r.Body = body
 	}
 	return nil
+}
+
+// largeBody gives the limit of the routes that take a stream of bytes.
+func largeBody(r *http.Request) (limit int64, ok bool) {
+	switch {
+	case isImport(r):
+		return maxImport, true
+	case isUpload(r):
+		return maxMessage, true
+	}
+	return 0, false
 }
 
 // crashed ends a request that panicked. An answer that is under way is cut

@@ -41,13 +41,7 @@ func (g *Gateway) importMessage(w http.ResponseWriter, r *http.Request, path map
 		if err != nil {
 			return err
 		}
-		body, err := wireJSON.Marshal(out)
-		if err != nil {
-			return err
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, err = w.Write(body)
-		return err
+		return writeJSON(w, out)
 	})
 }
 

@@ -34,27 +34,33 @@ func (s *messageService) ImportMessage(stream grpc.ClientStreamingServer[postern
 	if err := applyIdempotencyKey(first.GetTarget(), md.Get(headerIdempotencyKey)); err != nil {
 		return err
 	}
-	out, err := s.importMessage(stream.Context(), first.GetTarget(), -1, func(to io.Writer) error { return receiveAll(stream, to) })
+	out, err := s.importMessage(stream.Context(), first.GetTarget(), -1, func(to io.Writer) error {
+		return receiveAll(to, func() ([]byte, bool, error) {
+			next, err := stream.Recv()
+			return next.GetData(), next.GetTarget() != nil, err
+		})
+	})
 	if err != nil {
 		return err
 	}
 	return stream.SendAndClose(out)
 }
 
-// receiveAll passes on the bytes of a stream.
-func receiveAll(stream grpc.ClientStreamingServer[posternv1.ImportMessageRequest, posternv1.Message], to io.Writer) error {
+// receiveAll passes on the bytes of a stream. next gives the next of them, and says
+// whether the client has sent a target again.
+func receiveAll(to io.Writer, next func() (data []byte, target bool, err error)) error {
 	for {
-		next, err := stream.Recv()
+		data, target, err := next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if next.GetTarget() != nil {
-			return refuseField("target", reasonArgumentInvalid, "Only the first request of an import has a target.")
+		if target {
+			return refuseField("target", reasonArgumentInvalid, "Only the first request of a stream has a target.")
 		}
-		if _, err := to.Write(next.GetData()); err != nil {
+		if _, err := to.Write(data); err != nil {
 			return err
 		}
 	}

@@ -50,6 +50,7 @@ const (
 	reasonAttachmentNotFound reason = "ATTACHMENT_NOT_FOUND"
 	reasonThreadNotFound     reason = "THREAD_NOT_FOUND"
 	reasonSubmissionNotFound reason = "SUBMISSION_NOT_FOUND"
+	reasonUploadNotFound     reason = "UPLOAD_NOT_FOUND"
 	reasonWebhookNotFound    reason = "WEBHOOK_NOT_FOUND"
 	reasonWebhookExists      reason = "WEBHOOK_EXISTS"
 	reasonDeadLetterNotFound reason = "DEAD_LETTER_NOT_FOUND"

@@ -50,7 +50,7 @@ func (g *Gateway) build() {
 	}
 	g.threads = &threadService{messages: g.messages, pager: pages("threads")}
 	g.submissions = &submissionService{
-		accounts: cfg.Accounts, composer: composer{messages: g.messages, field: "submission"},
+		accounts: cfg.Accounts, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "submission"},
 		store: cfg.Submissions, requests: cfg.Requests, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
 	}
 	g.webhooks = &webhookService{
@@ -59,8 +59,9 @@ func (g *Gateway) build() {
 	}
 	g.drafts = &draftService{
 		accounts: cfg.Accounts, mailboxes: mail, lister: lister, changes: changes, pager: pages("drafts"),
-		requests: cfg.Requests, composer: composer{messages: g.messages, field: "draft"}, spools: spools, watch: cfg.Watch,
+		requests: cfg.Requests, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "draft"}, spools: spools, watch: cfg.Watch,
 	}
+	g.uploads = &uploadService{accounts: cfg.Accounts, store: cfg.Submissions}
 	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, tickets: ticketBooth{box: cfg.Box}, draining: g.draining}
 }
 
@@ -88,6 +89,7 @@ func (g *Gateway) register(server grpc.ServiceRegistrar) {
 	posternv1.RegisterDraftServiceServer(server, g.drafts)
 	posternv1.RegisterThreadServiceServer(server, g.threads)
 	posternv1.RegisterSubmissionServiceServer(server, g.submissions)
+	posternv1.RegisterUploadServiceServer(server, g.uploads)
 	posternv1.RegisterEventServiceServer(server, g.events)
 	posternv1.RegisterWebhookServiceServer(server, g.webhooks)
 }

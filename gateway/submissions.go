@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
@@ -88,7 +87,18 @@ func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1
 	if err != nil {
 		return nil, fmt.Errorf("create submission: %w", err)
 	}
+	s.dropUploads(ctx, a.ID, in)
 	return s.wait(ctx, made, in)
+}
+
+// dropUploads forgets the uploads that a message was made of. What cannot be
+// forgotten now is so by itself after a day.
+func (s *submissionService) dropUploads(ctx context.Context, accountID string, in *posternv1.Submission) {
+	for _, attachment := range in.GetAttachments() {
+		if name := attachment.GetUpload(); name != "" {
+			_ = s.store.DropUpload(ctx, accountID, lastSegment(name))
+		}
+	}
 }
 
 // begin begins an attempt at a request, whose plan is the submission's id. How long
@@ -252,8 +262,7 @@ type limitedWriter struct {
 // Write implements io.Writer.
 func (l *limitedWriter) Write(p []byte) (int, error) {
 	if l.left -= int64(len(p)); l.left < 0 {
-		return 0, refuse(codes.InvalidArgument, reasonMessageTooLarge, "The message is larger than %d bytes.", maxMessage).
-			with("limit", fmt.Sprint(maxMessage))
+		return 0, tooLargeMessage(maxMessage, 0)
 	}
 	return l.w.Write(p)
 }

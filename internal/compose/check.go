@@ -164,17 +164,27 @@ func (v *violations) attachments(attachments []Attachment) {
 		return
 	}
 	for i := range attachments {
-		a, field := &attachments[i], fmt.Sprintf("attachments[%d]", i)
-		v.line(field+".filename", a.Filename, maxFile)
-		v.ids(field+".content_id", []string{a.ContentID})
-		mediaType, _, err := mime.ParseMediaType(a.contentType())
-		switch {
-		case err != nil || !strings.Contains(mediaType, "/"):
-			v.add(field+".content_type", "%q is not a media type", a.ContentType)
-		case strings.HasPrefix(mediaType, "multipart/"):
-			v.add(field+".content_type", "a part of %s is made of parts", mediaType)
-		}
+		v.attachment(fmt.Sprintf("attachments[%d]", i), &attachments[i])
 	}
+}
+
+func (v *violations) attachment(field string, a *Attachment) {
+	v.line(field+".filename", a.Filename, maxFile)
+	v.ids(field+".content_id", []string{a.ContentID})
+	mediaType, _, err := mime.ParseMediaType(a.MediaType())
+	switch {
+	case err != nil || !strings.Contains(mediaType, "/"):
+		v.add(field+".content_type", "%q is not a media type", a.ContentType)
+	case strings.HasPrefix(mediaType, "multipart/"):
+		v.add(field+".content_type", "a part of %s is made of parts", mediaType)
+	}
+}
+
+// Check returns what is wrong with an attachment, in terms of a field that has it.
+func (a *Attachment) Check(field string) []Violation {
+	var v violations
+	v.attachment(field, a)
+	return v
 }
 
 var method = regexp.MustCompile(`^[A-Za-z-]{1,32}$`)

@@ -208,7 +208,8 @@ func isPlain(text string) bool {
 	return true
 }
 
-func (a *Attachment) contentType() string {
+// MediaType is the type of the content: as given, or by the name of the file.
+func (a *Attachment) MediaType() string {
 	if a.ContentType != "" {
 		return a.ContentType
 	}
@@ -224,7 +225,7 @@ func (a *Attachment) node() *node {
 		n.disposition = "inline"
 	}
 	var err error
-	if n.contentType, n.params, err = mime.ParseMediaType(a.contentType()); err != nil {
+	if n.contentType, n.params, err = mime.ParseMediaType(a.MediaType()); err != nil {
 		n.contentType, n.params = "application/octet-stream", map[string]string{}
 	}
 	if strings.EqualFold(n.contentType, "message/rfc822") {

@@ -3,6 +3,7 @@
 package smtptest
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -32,6 +33,8 @@ type Config struct {
 	MaxBytes int64
 	// NoUTF8 and NoDSN take the extensions away.
 	NoUTF8, NoDSN bool
+	// SizeOnly keeps the size of what is delivered, and nothing else of it.
+	SizeOnly bool
 	// Mail, Rcpt and Data answer the commands, Data once all of the message was
 	// read. Nil accepts. An error that is an [*smtp.SMTPError] is the reply.
 	Mail func(from string) error
@@ -51,6 +54,7 @@ type Delivery struct {
 	Notify  [][]smtp.DSNNotify
 	Options smtp.MailOptions
 	Data    []byte
+	Size    int64
 	// Session numbers the connections, from 1.
 	Session int
 }
@@ -211,11 +215,16 @@ func (s *session) Data(r io.Reader) error {
 		_, _ = io.ReadFull(r, make([]byte, 1))
 		return s.conn.Conn().Close()
 	}
-	data, err := io.ReadAll(r)
+	var data bytes.Buffer
+	to := io.Writer(&data)
+	if config.SizeOnly {
+		to = io.Discard
+	}
+	size, err := io.Copy(to, r)
 	if err != nil {
 		return err
 	}
-	s.current.Data = data
+	s.current.Data, s.current.Size = data.Bytes(), size
 	if config.Data != nil {
 		if err := config.Data(s.current); err != nil {
 			return err

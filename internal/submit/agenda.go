@@ -98,11 +98,15 @@ func (a *agenda) begin(i int, account string) ref {
 	return it.ref
 }
 
-// done ends what was begun. Unless it was added meanwhile, the submission leaves the
-// agenda.
-func (a *agenda) done(r ref) {
+// done ends what was begun. The submission leaves the agenda unless there is more to
+// do at a time, as whoever did it says, or it was added meanwhile; then the earlier of
+// the two counts.
+func (a *agenda) done(r ref, more bool, due time.Time) {
 	it := a.items[r]
 	it.running = false
+	if more && (!it.again || due.Before(it.due)) {
+		it.again, it.due = true, due
+	}
 	a.started--
 	if a.running[r.account]--; a.running[r.account] == 0 {
 		delete(a.running, r.account)

@@ -48,8 +48,15 @@ func TestAgendaWaitsForWhatIsDueLater(t *testing.T) {
 	}
 	// Added while it is under way: it comes again.
 	a.add(r, noon.Add(3*time.Minute))
-	a.done(r)
+	a.done(r, false, time.Time{})
 	if _, ok, wait, _ := a.next(noon.Add(time.Minute)); ok || wait != 2*time.Minute {
+		t.Errorf("wait %s", wait)
+	}
+	// What was added meanwhile is not put off by whoever did not know of it.
+	r, _, _, _ = a.next(noon.Add(3 * time.Minute))
+	a.add(r, noon.Add(4*time.Minute))
+	a.done(r, true, noon.Add(time.Hour))
+	if _, ok, wait, _ := a.next(noon.Add(3 * time.Minute)); ok || wait != time.Minute {
 		t.Errorf("wait %s", wait)
 	}
 }
@@ -109,5 +116,5 @@ func work(t *testing.T, seed uint64, a *agenda, now time.Time, left map[ref]int,
 func finish(a *agenda, r ref, running map[ref]bool, perAccount map[string]int) {
 	delete(running, r)
 	perAccount[r.account]--
-	a.done(r)
+	a.done(r, false, time.Time{})
 }

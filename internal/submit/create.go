@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sync/errgroup"
 )
 
 // Create stores a submission with its message and returns it once both are
@@ -26,7 +23,9 @@ func (s *Store) Create(ctx context.Context, submission *Submission, giveUp time.
 	}
 	now := time.Now().UTC()
 	made.CreateTime = now
-	if err := s.putBody(ctx, made, write); err != nil {
+	var err error
+	made.Size, err = s.bodies.put(ctx, messageRef(made.Account, made.ID), func(w io.Writer) error { return write(w, made) })
+	if err != nil {
 		return nil, err
 	}
 	start(made, now, giveUp)
@@ -63,25 +62,3 @@ func start(s *Submission, now time.Time, giveUp time.Duration) {
 
 // WriteFunc writes the message of a submission.
 type WriteFunc func(w io.Writer, made *Submission) error
-
-// putBody stores a message, and notes its size. What is stored in part, because
-// write fails, is dropped.
-func (s *Store) putBody(ctx context.Context, made *Submission, write WriteFunc) error {
-	r, w := io.Pipe()
-	var writer errgroup.Group
-	writer.Go(func() error {
-		err := write(w, made)
-		w.CloseWithError(err) // nil is the end
-		return err
-	})
-	info, err := s.bodies.Put(ctx, jetstream.ObjectMeta{Name: bodyName(made.Account, made.ID)}, r)
-	_ = r.Close() // so that a write that nobody reads any more ends
-	if writeErr := writer.Wait(); writeErr != nil && !errors.Is(writeErr, io.ErrClosedPipe) {
-		return writeErr
-	}
-	if err != nil {
-		return fmt.Errorf("store the message: %w", err)
-	}
-	made.Size = int64(info.Size)
-	return nil
-}

@@ -3,12 +3,13 @@
 // it.
 //
 // A [Store] keeps submissions in the KV bucket postern_submissions, and their
-// messages in the object store postern_outbox. What is stored is synced, so an
-// answered request is never lost. The keys of the bucket are
+// messages in the stream POSTERN_OUTBOX. What is stored is synced, so an answered
+// request is never lost. The keys of the bucket are
 //
 //	submission.<account>.<id>  the submission; see [Submission]
 //	open.<account>.<id>        that something is left to do for it: to send it, or
 //	                           to tell of it. Written before the submission.
+//	upload.<account>.<id>      a file that is to become an attachment, for a day
 //
 // An [Outbox] sends. It runs on one node at a time; what keeps a former one from
 // sending a message a second time is the compare-and-set with which every step is

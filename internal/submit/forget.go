@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,7 +11,7 @@ import (
 
 // forget drops all that is kept of a submission, last that there is one.
 func (s *Store) forget(ctx context.Context, account, id string) error {
-	if err := s.dropBody(ctx, account, id); err != nil {
+	if err := s.bodies.drop(ctx, messageRef(account, id)); err != nil {
 		return err
 	}
 	for _, key := range []string{submissionKey(account, id), openKey(account, id)} {
@@ -45,11 +44,9 @@ func (s *Store) forgetOld(ctx context.Context, before time.Time) error {
 	if err != nil {
 		return err
 	}
-	// Ids are in the order of creation, which is before the end.
-	newest := NewID(before)[:9] // the time, in full characters
 	for _, key := range keys {
 		account, id := split(key)
-		if strings.Compare(id[:min(len(id), 9)], newest) >= 0 {
+		if !olderThan(id, before) { // the creation is before the end
 			continue
 		}
 		submission, err := s.Get(ctx, account, id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -94,7 +95,7 @@ const sentPace = 5 * time.Second
 
 // SaveSent implements [Mailbox]. A copy that an attempt before put there, of which
 // nobody heard, is found by its Message-ID.
-func (m *IMAPMailbox) SaveSent(ctx context.Context, a *account.Account, s *Submission, open func() (body, error)) error {
+func (m *IMAPMailbox) SaveSent(ctx context.Context, a *account.Account, s *Submission, open func() (io.Reader, error)) error {
 	var patience time.Duration
 	if login, ok := a.SMTPLogin(); ok && s.Save == SaveAuto && imapconn.ProviderOf(login.Host).SavesSent {
 		if patience = m.Patience; patience <= 0 {
@@ -119,7 +120,7 @@ func (m *IMAPMailbox) SaveSent(ctx context.Context, a *account.Account, s *Submi
 	}
 }
 
-func (m *IMAPMailbox) appendSent(ctx context.Context, a *account.Account, s *Submission, open func() (body, error)) error {
+func (m *IMAPMailbox) appendSent(ctx context.Context, a *account.Account, s *Submission, open func() (io.Reader, error)) error {
 	return m.Connections.Do(ctx, a.ID, "", &imapconn.DoOptions{Once: true}, func(c *imapconn.Conn) error {
 		name, err := m.sentFolder(ctx, a, c)
 		if err != nil {
@@ -129,7 +130,6 @@ func (m *IMAPMailbox) appendSent(ctx context.Context, a *account.Account, s *Sub
 		if err != nil {
 			return err
 		}
-		defer message.Close()
 		_, err = c.Append(ctx, name, imapconn.AppendMessage{
 			Reader: message, Size: s.Size, Flags: []imap.Flag{imap.FlagSeen}, Time: s.EndTime,
 		})

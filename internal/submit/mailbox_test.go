@@ -60,7 +60,7 @@ func TestSentMailIsSavedOnce(t *testing.T) {
 	if there, err := m.FindSent(t.Context(), a, s.MessageID); err != nil || there {
 		t.Fatalf("found %v, %v, before it was saved", there, err)
 	}
-	open := func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
+	open := func() (io.Reader, error) { return strings.NewReader(text), nil }
 	for range 2 { // the second as after a crash
 		if err := m.SaveSent(t.Context(), a, s, open); err != nil {
 			t.Fatal(err)
@@ -99,14 +99,14 @@ func TestProvidersThatSaveThemselvesAreWaitedFor(t *testing.T) {
 	a := &account.Account{ID: "ann", SMTP: &account.Endpoint{Host: "smtp.gmail.com"}}
 	s := &submit.Submission{MessageID: "1@example.org", Save: submit.SaveAuto, Size: int64(len(text)), EndTime: time.Now()}
 	srv.Deliver(t, username, "Sent", []byte(text))
-	refuse := func() (io.ReadCloser, error) { t.Error("the message is saved a second time"); return nil, io.EOF }
+	refuse := func() (io.Reader, error) { t.Error("the message is saved a second time"); return nil, io.EOF }
 	if err := m.SaveSent(t.Context(), a, s, refuse); err != nil {
 		t.Error(err)
 	}
 	m.Patience = time.Nanosecond
 	s.MessageID = "2@example.org"
 	saved := false
-	open := func() (io.ReadCloser, error) { saved = true; return io.NopCloser(strings.NewReader(text)), nil }
+	open := func() (io.Reader, error) { saved = true; return strings.NewReader(text), nil }
 	if err := m.SaveSent(t.Context(), a, s, open); err != nil || !saved {
 		t.Errorf("saved %v, %v", saved, err)
 	}

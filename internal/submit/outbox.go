@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -31,7 +32,7 @@ type Mailbox interface {
 	FindSent(ctx context.Context, a *account.Account, messageID string) (bool, error)
 	// SaveSent puts a message into the Sent folder, unless it is there or will
 	// come there by itself.
-	SaveSent(ctx context.Context, a *account.Account, s *Submission, open func() (body, error)) error
+	SaveSent(ctx context.Context, a *account.Account, s *Submission, open func() (io.Reader, error)) error
 	// MarkAnswered gives a message the flag of having been answered.
 	MarkAnswered(ctx context.Context, a *account.Account, answered *Answered) error
 }
@@ -177,10 +178,7 @@ func (o *Outbox) loop(ctx, workCtx context.Context, updates jetstream.KeyWatcher
 			}
 			o.note(entry)
 		case end := <-ends:
-			if end.again {
-				o.agenda.add(end.ref, end.due)
-			}
-			o.agenda.done(end.ref)
+			o.agenda.done(end.ref, end.again, end.due)
 		case <-timer.C:
 		case <-sweep.C:
 			o.sweep(ctx)
@@ -207,7 +205,9 @@ func (o *Outbox) note(entry jetstream.KeyValueEntry) {
 
 // sweep forgets what has ended for longer than it is kept.
 func (o *Outbox) sweep(ctx context.Context) {
-	if err := o.config.Store.forgetOld(ctx, time.Now().Add(-o.config.Retention)); err != nil {
+	now := time.Now()
+	err := errors.Join(o.config.Store.forgetOld(ctx, now.Add(-o.config.Retention)), o.config.Store.sweepBodies(ctx, now.Add(-UploadTTL-missingFor)))
+	if err != nil {
 		o.config.Logger.Warn("forget old submissions", "error", err)
 	}
 }

@@ -11,9 +11,6 @@ import (
 	"github.com/postern-mail/postern/internal/smtpconn"
 )
 
-// body is a stored message.
-type body = io.ReadCloser
-
 const (
 	// missingFor is how long after it was opened a submission may not be there:
 	// its message is still being stored, or the process that did has died.
@@ -66,7 +63,7 @@ func (o *Outbox) step(ctx context.Context, r ref) (time.Time, error) {
 		return o.save(ctx, s)
 	}
 	if s.State == Sent || s.State == Canceled {
-		if err := o.config.Store.dropBody(ctx, s.Account, s.ID); err != nil {
+		if err := o.config.Store.bodies.drop(ctx, messageRef(s.Account, s.ID)); err != nil {
 			return time.Time{}, err
 		}
 	}
@@ -135,7 +132,6 @@ func (o *Outbox) send(ctx context.Context, s *Submission) (*smtpconn.Receipt, er
 	if err != nil {
 		return nil, err
 	}
-	defer message.Close()
 	m := &smtpconn.Message{
 		From: s.From, Body: message, Size: s.Size, UTF8: s.UTF8, EightBit: s.EightBit,
 		EnvelopeID: s.EnvelopeID, Return: s.Return,
@@ -238,7 +234,7 @@ func (o *Outbox) inMailbox(ctx context.Context, s *Submission) error {
 		return err
 	}
 	if s.Save != SaveNever {
-		open := func() (body, error) { return o.config.Store.Body(ctx, s.Account, s.ID) }
+		open := func() (io.Reader, error) { return o.config.Store.Body(ctx, s.Account, s.ID) }
 		if err := o.config.Mailbox.SaveSent(ctx, a, s, open); err != nil {
 			return fmt.Errorf("save to Sent: %w", err)
 		}

@@ -44,10 +44,8 @@ func (s *Store) Retry(ctx context.Context, account, id string, giveUp time.Durat
 	if err := s.reopen(ctx, account, id, len(submission.Transitions)); err != nil {
 		return nil, err
 	}
-	if _, err := s.bodies.GetInfo(ctx, bodyName(account, id)); errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil, &BodyError{Err: err}
-	} else if err != nil {
-		return nil, fmt.Errorf("look for the message of submission %s: %w", id, err)
+	if _, err := s.Body(ctx, account, id); err != nil {
+		return nil, err
 	}
 	return s.Update(ctx, account, id, func(sub *Submission) error { return sub.retry(time.Now().UTC(), giveUp) })
 }

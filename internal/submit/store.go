@@ -18,7 +18,6 @@ import (
 
 const (
 	bucket = "postern_submissions"
-	bodies = "postern_outbox"
 
 	submissionPrefix = "submission."
 	openPrefix       = "open."
@@ -28,7 +27,7 @@ const (
 // by several nodes.
 type Store struct {
 	kv     jetstream.KeyValue
-	bodies jetstream.ObjectStore
+	bodies *bodies
 }
 
 // OpenStore opens the store, and makes it at the first start. replicas is the
@@ -46,21 +45,15 @@ func OpenStore(ctx context.Context, js jetstream.JetStream, replicas int) (*Stor
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
-	objects, err := js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket:      bodies,
-		Description: "Postern: messages to be sent, and uploads for them",
-		Storage:     jetstream.FileStorage,
-		Replicas:    max(replicas, 1),
-	})
+	bodies, err := openBodies(ctx, js, replicas)
 	if err != nil {
-		return nil, fmt.Errorf("open object store %s: %w", bodies, err)
+		return nil, err
 	}
-	return &Store{kv: kv, bodies: objects}, nil
+	return &Store{kv: kv, bodies: bodies}, nil
 }
 
 func submissionKey(account, id string) string { return submissionPrefix + account + "." + id }
 func openKey(account, id string) string       { return openPrefix + account + "." + id }
-func bodyName(account, id string) string      { return account + "/" + id }
 
 // split takes a key of one of the two kinds apart.
 func split(key string) (account, id string) {
@@ -78,6 +71,14 @@ func NewID(now time.Time) string {
 	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli())<<16)
 	rand.Read(id[6:]) // never fails, see its documentation
 	return strings.ToLower(idEncoding.EncodeToString(id[:]))
+}
+
+// timeLength is how many characters of an id are of its time alone.
+const timeLength = 9
+
+// olderThan reports whether an id was given before a point in time.
+func olderThan(id string, t time.Time) bool {
+	return id[:min(len(id), timeLength)] < NewID(t)[:timeLength]
 }
 
 // Get returns a submission. It fails with [ErrNotFound].
@@ -154,26 +155,14 @@ func (s *Store) keys(ctx context.Context, pattern string) ([]string, error) {
 	return keys, ctx.Err()
 }
 
-// Body opens the message of a submission. The caller closes it. It fails with a
-// [*BodyError] where it is gone.
-func (s *Store) Body(ctx context.Context, account, id string) (io.ReadCloser, error) {
-	body, err := s.bodies.Get(ctx, bodyName(account, id))
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
+// Body opens the message of a submission. It fails with a [*BodyError] where it is
+// gone.
+func (s *Store) Body(ctx context.Context, account, id string) (io.Reader, error) {
+	body, err := s.bodies.open(ctx, messageRef(account, id))
+	if errors.Is(err, errNoBody) {
 		return nil, &BodyError{Err: err}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read the message of submission %s: %w", id, err)
-	}
-	return body, nil
-}
-
-// dropBody forgets the message of a submission.
-func (s *Store) dropBody(ctx context.Context, account, id string) error {
-	err := s.bodies.Delete(ctx, bodyName(account, id))
-	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-		return fmt.Errorf("forget the message of submission %s: %w", id, err)
-	}
-	return nil
+	return body, err
 }
 
 // write stores the submission in place of the one that it was read as. It fails

@@ -100,6 +100,7 @@ type OutgoingAttachment struct {
 	//
 	//	*OutgoingAttachment_Content
 	//	*OutgoingAttachment_Attachment
+	//	*OutgoingAttachment_Upload
 	Source        isOutgoingAttachment_Source `protobuf_oneof:"source"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -188,6 +189,15 @@ func (x *OutgoingAttachment) GetAttachment() string {
 	return ""
 }
 
+func (x *OutgoingAttachment) GetUpload() string {
+	if x != nil {
+		if x, ok := x.Source.(*OutgoingAttachment_Upload); ok {
+			return x.Upload
+		}
+	}
+	return ""
+}
+
 type isOutgoingAttachment_Source interface {
 	isOutgoingAttachment_Source()
 }
@@ -203,9 +213,17 @@ type OutgoingAttachment_Attachment struct {
 	Attachment string `protobuf:"bytes,6,opt,name=attachment,proto3,oneof"`
 }
 
+type OutgoingAttachment_Upload struct {
+	// In a file that was uploaded, by its name, `uploads/{upload}`. Once a submission
+	// was made of it, it is gone.
+	Upload string `protobuf:"bytes,7,opt,name=upload,proto3,oneof"`
+}
+
 func (*OutgoingAttachment_Content) isOutgoingAttachment_Source() {}
 
 func (*OutgoingAttachment_Attachment) isOutgoingAttachment_Source() {}
+
+func (*OutgoingAttachment_Upload) isOutgoingAttachment_Source() {}
 
 // The message that another one answers or passes on.
 type Reply struct {
@@ -335,7 +353,7 @@ var File_postern_v1_content_proto protoreflect.FileDescriptor
 const file_postern_v1_content_proto_rawDesc = "" +
 	"\n" +
 	"\x18postern/v1/content.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\x91\x03\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xe4\x03\n" +
 	"\x12OutgoingAttachment\x12(\n" +
 	"\bfilename\x18\x01 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xff\x01R\bfilename\x12/\n" +
 	"\fcontent_type\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xff\x01R\vcontentType\x12+\n" +
@@ -346,7 +364,9 @@ const file_postern_v1_content_proto_rawDesc = "" +
 	"\n" +
 	"attachment\x18\x06 \x01(\tB\x84\x01\xfaA\x14\n" +
 	"\x12postern/Attachment\xbaHjrh2f^accounts/[A-Za-z0-9_-]{1,63}/messages/[A-Za-z0-9_-]{1,63}/attachments/[0-9]{1,9}(\\.[0-9]{1,9}){0,99}$H\x00R\n" +
-	"attachmentB\x0f\n" +
+	"attachment\x12Q\n" +
+	"\x06upload\x18\a \x01(\tB7\xfaA\x10\n" +
+	"\x0epostern/Upload\xbaH!r\x1f2\x1d^uploads/[A-Za-z0-9_-]{1,63}$H\x00R\x06uploadB\x0f\n" +
 	"\x06source\x12\x05\xbaH\x02\b\x01\"\x98\x02\n" +
 	"\x05Reply\x12t\n" +
 	"\amessage\x18\x01 \x01(\tBZ\xe2A\x01\x02\xfaA\x11\n" +
@@ -399,6 +419,7 @@ func file_postern_v1_content_proto_init() {
 	file_postern_v1_content_proto_msgTypes[0].OneofWrappers = []any{
 		(*OutgoingAttachment_Content)(nil),
 		(*OutgoingAttachment_Attachment)(nil),
+		(*OutgoingAttachment_Upload)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
