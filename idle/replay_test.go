@@ -63,3 +63,28 @@ func TestReplayOfAMove(t *testing.T) {
 		})
 	}
 }
+
+// Each event of old mail says how far the backfill has come.
+func TestReplayOfABackfill(t *testing.T) {
+	t.Parallel()
+	inbox := folder.Key{1}
+	at := folder.MessageID{Folder: inbox, UIDValidity: 7, UID: 6}
+	old := event.New("ann", 4, time.Now(), &event.MessageCreated{
+		MessageRef: event.MessageAt("ann", at, "M6", ""), Origin: event.OriginBackfill, Flags: []string{`\Seen`},
+	})
+	old.Number = 5
+	body, err := old.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &folderState{Folder: folder.Folder{Key: inbox}, started: true, covered: 4, backfill: 9}
+	f.told = diff.Mailbox{UIDValidity: 7, UIDNext: 9, UIDs: imap.UIDSet{{Start: 1, Stop: 8}}}
+	o := &owner{account: &account.Account{ID: "ann"}, folders: map[folder.Key]*folderState{inbox: f}}
+	entry := &eventlog.Entry{ID: old.ID, Account: "ann", Type: old.Type, Number: 5, Body: body, Checkpoint: f.checkpoint()}
+	if err := o.replay(entry); err != nil {
+		t.Fatal(err)
+	}
+	if f.backfill != 6 || f.told.UIDNext != 9 || f.told.UIDs.String() != "1:8" || f.unsettled != 0 || f.identities.get(6) != "M6" {
+		t.Errorf("old mail is told of down to %d, the folder is %+v", f.backfill, f.told)
+	}
+}

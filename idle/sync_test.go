@@ -252,15 +252,20 @@ func TestResync(t *testing.T) {
 	s.register(w, "ann")
 	w.start()
 	w.awaitState("ann", account.Connected)
-	for i := range 3 {
+	for i := range 4 {
 		s.deliver("Archive", strconv.Itoa(i+1))
 	}
-	w.awaitEvents("ann", event.TypeMessageCreated, 3)
-	// One message is gone and an older one came back, so the number is the same.
+	w.awaitEvents("ann", event.TypeMessageCreated, 4)
+	box, second := s.boxes["Archive"], fakeMessage{}
 	s.change(func() {
-		box := s.boxes["Archive"]
-		box.messages[1].uid, box.messages[1].subject = 9, "strange"
-		box.messages = append(box.messages[:1], box.messages[2], box.messages[1])
+		second = box.messages[1]
+		s.expunge(box, 2)
+	})
+	w.awaitEvents("ann", event.TypeMessageDeleted, 1)
+	// One message is gone and another came back, so the number is the same.
+	s.change(func() {
+		s.expunge(box, 3)
+		box.messages = slices.Insert(box.messages, 1, second)
 	})
 	before, err := w.accounts.Resync(t.Context(), "ann")
 	if err != nil {
@@ -270,7 +275,11 @@ func TestResync(t *testing.T) {
 		t.Errorf("%d resyncs", before.Resyncs)
 	}
 	w.awaitEvents("ann", event.TypeAccountSyncCompleted, 2)
-	w.awaitEvents("ann", event.TypeMessageDeleted, 1)
+	w.awaitEvents("ann", event.TypeMessageDeleted, 2)
+	back := w.awaitEvents("ann", event.TypeMessageCreated, 5)[4].Data.(*event.MessageCreated)
+	if id, err := back.ID(); err != nil || id.UID != 2 || back.Origin != event.OriginReappeared {
+		t.Errorf("what came back is told as %+v", back)
+	}
 	w.awaitEvents("ann", event.TypeAccountSyncStarted, 2)
 	if n := len(w.events("ann", event.TypeAccountUpdated)); n != 0 {
 		t.Error("a resync was announced as a change of settings")
