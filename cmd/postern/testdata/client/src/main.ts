@@ -30,6 +30,7 @@ let attachment = "";
 let copied = "";
 let imported = "";
 let deadLetter = "";
+let draft = "";
 let sent = "";
 let refused = "";
 
@@ -239,6 +240,32 @@ const calls: Calls = {
     if (got.subject !== "lunch") throw new Error(`subject ${got.subject}`);
   },
 
+  // Drafts.
+  DraftService_CreateDraft: async () => {
+    const made = ok(
+      await client.POST("/v1/accounts/{account}/drafts", {
+        params: { path },
+        body: { to: [{ address: "bob@example.com" }], subject: "Plans", text: "Later" },
+      }),
+    );
+    draft = id(made.name);
+  },
+  DraftService_GetDraft: async () =>
+    ok(await client.GET("/v1/accounts/{account}/drafts/{draft}", { params: { path: { account, draft } } })),
+  DraftService_ListDrafts: async () =>
+    must(ok(await client.GET("/v1/accounts/{account}/drafts", { params: { path } })).drafts?.[0], "the draft"),
+  DraftService_UpdateDraft: async () => {
+    const updated = ok(
+      await client.PATCH("/v1/accounts/{account}/drafts/{draft}", {
+        params: { path: { account, draft }, query: { updateMask: "text" } },
+        body: { text: "Now" },
+      }),
+    );
+    if (id(updated.name) !== draft) throw new Error(`the draft is now ${updated.name}`);
+  },
+  DraftService_DeleteDraft: async () =>
+    ok(await client.DELETE("/v1/accounts/{account}/drafts/{draft}", { params: { path: { account, draft } } })),
+
   // Submissions.
   SubmissionService_CreateSubmission: async () => {
     const send = async (address: string) =>
@@ -369,6 +396,7 @@ const calls: Calls = {
 
   // Events.
   EventService_GetEventCursor: async () => must(ok(await client.GET("/v1/events:cursor")).cursor, "cursor"),
+  EventService_CreateEventTicket: async () => ok(await client.POST("/v1/events:ticket", { body: {} })),
   EventService_ListEvents: async () =>
     until("the events of the account", async () => {
       const { events } = ok(
