@@ -267,6 +267,18 @@ const calls: Calls = {
     ok(await client.DELETE("/v1/accounts/{account}/drafts/{draft}", { params: { path: { account, draft } } })),
 
   // Submissions.
+  UploadService_CreateUpload: async () =>
+    must(
+      ok(
+        await client.POST("/v1/accounts/{account}/uploads", {
+          params: { path, query: { filename: "a.txt" } },
+          body: "hello",
+          bodySerializer: (body) => body,
+          headers: { "Content-Type": "text/plain" },
+        }),
+      ).name,
+      "the upload",
+    ),
   SubmissionService_CreateSubmission: async () => {
     const send = async (address: string) =>
       ok(
