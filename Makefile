@@ -23,7 +23,7 @@ build: ## Build bin/postern
 	go build -trimpath -o bin/postern ./cmd/postern
 
 .PHONY: test
-test: dovecot client ## Run all tests, and install what they need where it is missing
+test: dovecot client chromium ## Run all tests, and install what they need where it is missing
 	go test -race ./...
 
 # Flags of the proofs, such as -kills=20 -accounts=10; PROOF is which to run.
@@ -31,7 +31,7 @@ SOAK ?=
 PROOF ?= .
 
 .PHONY: soak
-soak: dovecot ## Run the long form of the proofs, one after the other: hours
+soak: dovecot chromium ## Run the long form of the proofs, one after the other: hours
 	go test ./cmd/postern -count=1 -v -timeout=0 -parallel=1 -run '^TestProof.*$(PROOF)' -long $(SOAK)
 
 .PHONY: lint
@@ -71,6 +71,10 @@ dovecot:
 .PHONY: client
 client:
 	@.ci/install-client
+
+.PHONY: chromium
+chromium:
+	@.ci/install-chromium
 
 # The proto files that ours import, for buf to compile against.
 .PHONY: proto-deps
