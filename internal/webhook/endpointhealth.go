@@ -16,6 +16,8 @@ type condition struct {
 	mu sync.Mutex
 	// failures counts the refusals since the last success.
 	failures int
+	// pauses counts the pauses since then.
+	pauses int
 	// until is when the next event from the log may be tried.
 	until time.Time
 	// quiet is how long the endpoint has asked to be left alone.
@@ -70,7 +72,8 @@ func (c *condition) succeeded() (recovered, wasDown bool) {
 		close(c.changed)
 		c.changed = make(chan struct{})
 	}
-	c.failures, c.until, c.quiet, c.failingSince = 0, time.Time{}, time.Time{}, time.Time{}
+	c.failures, c.pauses = 0, 0
+	c.until, c.quiet, c.failingSince = time.Time{}, time.Time{}, time.Time{}
 	return recovered, wasDown
 }
 
@@ -83,8 +86,10 @@ func (c *condition) failed(at time.Time, wait time.Duration) (first bool, since 
 	if wait > 0 {
 		c.quiet = at.Add(wait)
 	}
-	if over := c.failures - holdAfter; over >= 0 {
-		wait = max(wait, min(c.max, c.min<<min(over, 16)))
+	// What was under way when a pause began does not make the next one longer.
+	if c.failures >= holdAfter && !at.Before(c.until) {
+		wait = max(wait, min(c.max, c.min<<min(c.pauses, 16)))
+		c.pauses++
 	}
 	if wait > 0 {
 		if until := at.Add(jitter(wait)); until.After(c.until) {
