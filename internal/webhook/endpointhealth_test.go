@@ -17,9 +17,9 @@ func TestPauses(t *testing.T) {
 			t.Errorf("after %d failures: resting %v, want %v", i+1, got, want)
 		}
 	}
-	for _, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
+	for _, seconds := range []int{1, 2, 4, 8, 10, 10} {
 		until, _ := c.hold()
-		if pause, want := until.Sub(at), want*time.Second; pause < want*8/10 || pause > want*12/10 {
+		if pause, want := until.Sub(at), time.Duration(seconds)*time.Second; pause < want*8/10 || pause > want*12/10 {
 			t.Errorf("a pause of %s, want about %s", pause, want)
 		}
 		at = until
