@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -12,8 +13,15 @@ import (
 	"github.com/postern-mail/postern/internal/secret"
 )
 
+// stream is an answer that may have no end. It is closed with the test.
+type stream struct {
+	StatusCode int
+	Header     http.Header
+	Body       io.Reader
+}
+
 // bare sends a request without a token, as a browser's EventSource does.
-func (h *house) bare(t testing.TB, path string, header ...string) *http.Response {
+func (h *house) bare(t testing.TB, path string, header ...string) stream {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.base+path, nil)
 	if err != nil {
@@ -27,11 +35,11 @@ func (h *house) bare(t testing.TB, path string, header ...string) *http.Response
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
+	return stream{StatusCode: resp.StatusCode, Header: resp.Header, Body: resp.Body}
 }
 
 // firstID is the id of the first frame of a stream.
-func firstID(t testing.TB, resp *http.Response) string {
+func firstID(t testing.TB, resp stream) string {
 	t.Helper()
 	buf := make([]byte, 4096)
 	text := ""
