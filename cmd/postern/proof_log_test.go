@@ -31,6 +31,8 @@ type fact struct {
 		PreviousUIDValidity uint32          `json:"previousUidValidity"`
 		UIDValidity         uint32          `json:"uidValidity"`
 		Reason              string          `json:"reason"`
+		Submission          string          `json:"submission"`
+		Number              string          `json:"number"`
 		Envelope            struct {
 			Subject string `json:"subject"`
 		} `json:"envelope"`
