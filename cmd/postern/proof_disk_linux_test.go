@@ -34,11 +34,11 @@ func TestProofDiskFull(t *testing.T) {
 	ballast := filepath.Join(disk, "ballast")
 	fill(t, ballast)
 	full := time.Now()
-	traffic := p.traffic(n, scaled(outage, 10*time.Second, 3*time.Minute), (*mailbox).act)
+	traffic := p.traffic(n, scaled(outage, 6*time.Second, 3*time.Minute), (*mailbox).act)
 	// What files have left of their last blocks still takes some writes.
 	p.await("writes to be refused", patience, func() bool { return p.registerMore() == http.StatusTooManyRequests })
 	t.Logf("writes were refused %s after the disk was full", time.Since(full).Round(time.Millisecond))
-	for time.Since(full) < scaled(outage, 10*time.Second, 3*time.Minute) {
+	for time.Since(full) < scaled(outage, 6*time.Second, 3*time.Minute) {
 		fill(t, ballast) // what the process has given up is taken, too
 		if err := p.get("/v1/accounts/a0/messages?pageSize=10", nil); err != nil {
 			t.Fatalf("a read failed with the disk full: %v", err)

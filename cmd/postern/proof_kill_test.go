@@ -34,7 +34,7 @@ func TestProofDownForLong(t *testing.T) {
 	t.Parallel()
 	const window = 20 * time.Second // of the stream
 	p := newProof(t)
-	times, n := scaled(kills, 2, 20), scaled(deliveries, 200, 2_000)
+	times, n := scaled(kills, 1, 20), scaled(deliveries, 150, 2_000)
 	ready := []time.Duration{p.start()}
 	p.register(scaled(accounts, 4, 50))
 	traffic := p.traffic(n, time.Duration(times)*(window+3*time.Second), (*mailbox).act)

@@ -31,7 +31,7 @@ func TestProofNATSAway(t *testing.T) {
 
 	before := p.resident()
 	natsdtest.Stop(t, server)
-	away := scaled(outage, 8*time.Second, 10*time.Minute)
+	away := scaled(outage, 5*time.Second, 10*time.Minute)
 	traffic := p.traffic(n, away-away/10, (*mailbox).act)
 	most := before
 	for end := time.Now().Add(away); time.Now().Before(end); <-time.After(250 * time.Millisecond) {

@@ -14,7 +14,7 @@ func TestProofStopUnderLoad(t *testing.T) {
 	p := newProof(t)
 	p.start()
 	p.register(scaled(accounts, 4, 50))
-	times := scaled(kills, 3, 20)
+	times := scaled(kills, 2, 20)
 	traffic := p.traffic(scaled(deliveries, 300, 5_000), time.Duration(times)*inForm(2*time.Second, 5*time.Second), (*mailbox).act)
 	var took []time.Duration
 	for range times {
