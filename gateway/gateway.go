@@ -29,6 +29,7 @@ import (
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/submit"
+	"github.com/postern-mail/postern/internal/template"
 	"github.com/postern-mail/postern/internal/webhook"
 )
 
@@ -69,6 +70,8 @@ type Config struct {
 	// is tried; 0 means [DefaultGiveUpSending].
 	Submissions   *submit.Store
 	GiveUpSending time.Duration
+	// Templates keeps templates of mail.
+	Templates *template.Store
 	// Webhooks are what WebhookService manages; their owner runs them.
 	Webhooks *webhook.Webhooks
 	// Box seals page tokens. Nodes that share it take each other's tokens.
@@ -106,6 +109,7 @@ type Gateway struct {
 	uploads     *uploadService
 	events      *eventService
 	webhooks    *webhookService
+	templates   *templateService
 
 	health *health.Server
 	// outer serves the network. inner serves the REST mux: streams over a
@@ -144,8 +148,8 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.ConnectionWait = DefaultConnectionWait
 	}
 	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil || cfg.Webhooks == nil ||
-		cfg.Requests == nil || cfg.Submissions == nil || cfg.Box == nil {
-		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, webhooks, request ids, submissions and a box")
+		cfg.Requests == nil || cfg.Submissions == nil || cfg.Templates == nil || cfg.Box == nil {
+		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, webhooks, request ids, submissions, templates and a box")
 	}
 	if cfg.Moves == nil || cfg.Successors == nil {
 		return nil, errors.New("gateway needs the ledger of moves and the successors")

@@ -39,6 +39,7 @@ import (
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/submit"
+	"github.com/postern-mail/postern/internal/template"
 	"github.com/postern-mail/postern/internal/webhook"
 )
 
@@ -174,6 +175,10 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	templates, err := template.Open(ctx, js, 1)
+	if err != nil {
+		return nil, nil, err
+	}
 	undo = append(undo, runOutbox(ctx, submissions, h.accounts, connector, folders))
 	webhooks, err := webhook.Open(ctx, js, webhook.Config{
 		Box: box, Log: h.events, Accounts: h.accounts, Guard: &netguard.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
@@ -184,7 +189,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	cfg := gateway.Config{
 		Accounts: h.accounts, Connector: connector, Folders: folders, Events: h.events,
 		Requests: requests, Moves: ledger, Successors: successors, Submissions: submissions,
-		Webhooks: webhooks, Box: box,
+		Templates: templates, Webhooks: webhooks, Box: box,
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	cfg.TLS = o.tls

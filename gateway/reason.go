@@ -29,6 +29,7 @@ const (
 	reasonWebhookDisabled    reason = "WEBHOOK_DISABLED"
 	reasonMessageTooLarge    reason = "MESSAGE_TOO_LARGE"
 	reasonMessageInvalid     reason = "MESSAGE_INVALID"
+	reasonTemplateInvalid    reason = "TEMPLATE_INVALID"
 	reasonCanceled           reason = "CANCELED"
 	reasonDeadlineExceeded   reason = "DEADLINE_EXCEEDED"
 )
@@ -54,6 +55,8 @@ const (
 	reasonWebhookNotFound    reason = "WEBHOOK_NOT_FOUND"
 	reasonWebhookExists      reason = "WEBHOOK_EXISTS"
 	reasonDeadLetterNotFound reason = "DEAD_LETTER_NOT_FOUND"
+	reasonTemplateNotFound   reason = "TEMPLATE_NOT_FOUND"
+	reasonTemplateExists     reason = "TEMPLATE_EXISTS"
 )
 
 // Reasons that lie with the mail server.

@@ -61,6 +61,7 @@ func (g *Gateway) build() {
 		accounts: cfg.Accounts, mailboxes: mail, lister: lister, changes: changes, pager: pages("drafts"),
 		requests: cfg.Requests, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "draft"}, spools: spools, watch: cfg.Watch,
 	}
+	g.templates = &templateService{templates: cfg.Templates, requests: cfg.Requests, pager: pages("templates")}
 	g.uploads = &uploadService{accounts: cfg.Accounts, store: cfg.Submissions}
 	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, tickets: ticketBooth{box: cfg.Box}, draining: g.draining}
 }
@@ -92,4 +93,5 @@ func (g *Gateway) register(server grpc.ServiceRegistrar) {
 	posternv1.RegisterUploadServiceServer(server, g.uploads)
 	posternv1.RegisterEventServiceServer(server, g.events)
 	posternv1.RegisterWebhookServiceServer(server, g.webhooks)
+	posternv1.RegisterTemplateServiceServer(server, g.templates)
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/submit"
+	"github.com/postern-mail/postern/internal/template"
 	"github.com/postern-mail/postern/internal/webhook"
 )
 
@@ -253,12 +254,15 @@ func (n *node) connector(cfg *config, accounts *account.Registry, guard *netguar
 	return connector
 }
 
-// openMemories opens what requests remember of each other.
+// openMemories opens what requests remember of each other, and the templates.
 func (n *node) openMemories(ctx context.Context, js jetstream.JetStream, cfg *config, api *gateway.Config) (err error) {
 	if api.Requests, err = requestid.Open(ctx, js, cfg.EventsReplicas, api.Box); err != nil {
 		return err
 	}
 	if api.Successors, err = moves.OpenSuccessors(ctx, js, cfg.EventsReplicas); err != nil {
+		return err
+	}
+	if api.Templates, err = template.Open(ctx, js, cfg.EventsReplicas); err != nil {
 		return err
 	}
 	if api.Moves, err = moves.Open(ctx, js, cfg.EventsReplicas, n.log); err != nil {

@@ -55,6 +55,7 @@ const endpoint = createServer((request, response) => {
 });
 await new Promise<void>((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
 const webhook = { webhook: "hook" };
+const template = { template: "welcome" };
 
 /** Imports a message into INBOX and gives its name. */
 async function importMessage(subject: string): Promise<string> {
@@ -324,6 +325,33 @@ const calls: Calls = {
     );
     if (canceled.state !== "CANCELED") throw new Error(`state ${canceled.state}`);
   },
+
+  // Templates.
+  TemplateService_CreateTemplate: async () => {
+    const created = ok(
+      await client.POST("/v1/templates", {
+        params: { query: { templateId: "welcome" } },
+        body: { subject: "Welcome, {{.name}}", text: "Dear {{.name}}", html: "<p>Dear {{.name}}</p>" },
+      }),
+    );
+    if (created.name !== "templates/welcome") throw new Error(`created ${created.name}`);
+  },
+  TemplateService_GetTemplate: async () =>
+    must(ok(await client.GET("/v1/templates/{template}", { params: { path: template } })).etag, "the etag"),
+  TemplateService_ListTemplates: async () => {
+    const { templates } = ok(await client.GET("/v1/templates"));
+    if (templates?.length !== 1) throw new Error(`${templates?.length} templates`);
+  },
+  TemplateService_UpdateTemplate: async () => {
+    const updated = ok(
+      await client.PATCH("/v1/templates/{template}", {
+        params: { path: template, query: { updateMask: "displayName" } },
+        body: { displayName: "Welcome" },
+      }),
+    );
+    if (updated.displayName !== "Welcome") throw new Error(`renamed to ${updated.displayName}`);
+  },
+  TemplateService_DeleteTemplate: async () => ok(await client.DELETE("/v1/templates/{template}", { params: { path: template } })),
 
   // What an account can be told.
   AccountService_PauseAccount: async () =>

@@ -1,0 +1,47 @@
+package gateway
+
+import (
+	"errors"
+	"strconv"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/postern-mail/postern/internal/template"
+)
+
+// classifyTemplates knows the errors of stored templates. What is wrong with a
+// template itself is told where the field is known that has it.
+func classifyTemplates(err error) *failure {
+	switch {
+	case errors.Is(err, template.ErrNotFound):
+		return refuse(codes.NotFound, reasonTemplateNotFound, "There is no such template.").because(err)
+	case errors.Is(err, template.ErrExists):
+		return refuse(codes.AlreadyExists, reasonTemplateExists, "There is a template with this id already: choose another one.").because(err)
+	case errors.Is(err, template.ErrEtagMismatch):
+		return refuse(codes.Aborted, reasonEtagMismatch,
+			"Somebody else has changed the template meanwhile: get it again, and repeat the change with its new etag.").because(err)
+	}
+	return nil
+}
+
+// refuseTemplate makes the failure of a template that cannot be parsed, which a field
+// of the request has. Other errors stay as they are.
+func refuseTemplate(field string, err error) error {
+	var syntax *template.SyntaxError
+	if !errors.As(err, &syntax) {
+		return err
+	}
+	f := refuseField(field+"."+syntax.Part, reasonTemplateInvalid, "The template cannot be understood: %s.", said(syntax.Error()))
+	return f.at(syntax.Line, syntax.Column)
+}
+
+// at adds the place in a template, where it is known.
+func (f *failure) at(line, column int) *failure {
+	if line > 0 {
+		f = f.with("line", strconv.Itoa(line))
+	}
+	if column > 0 {
+		f = f.with("column", strconv.Itoa(column))
+	}
+	return f
+}

@@ -1,0 +1,224 @@
+package template
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	bucket = "postern_templates"
+	// markerTTL is for how long the bucket remembers a deletion.
+	markerTTL = time.Hour
+	// maxPage bounds a list in bytes of content, so that clients take it.
+	maxPage = 2 << 20
+	// writeAttempts bounds how often a change is tried again because somebody else
+	// was faster.
+	writeAttempts = 20
+)
+
+// Stored is a template that has a name.
+type Stored struct {
+	ID          string
+	DisplayName string
+	Content     Content
+	CreateTime  time.Time
+	UpdateTime  time.Time
+	// Etag stands for the template as it is.
+	Etag string
+}
+
+// record is how a template is stored. The parts are bytes, which JSON has as base64:
+// so their size in the store is bounded by their size.
+type record struct {
+	DisplayName string    `json:"display_name,omitempty"`
+	Subject     []byte    `json:"subject,omitempty"`
+	Text        []byte    `json:"text,omitempty"`
+	HTML        []byte    `json:"html,omitempty"`
+	CreateTime  time.Time `json:"create_time"`
+	UpdateTime  time.Time `json:"update_time"`
+}
+
+// Store keeps templates in the KV bucket postern_templates. It is safe for concurrent
+// use, and by several nodes.
+type Store struct{ kv jetstream.KeyValue }
+
+// Open opens the store, and makes its bucket at the first start. replicas is the
+// number of NATS servers that keep a copy.
+func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Store, error) {
+	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket:         bucket,
+		Description:    "Postern: templates of mail",
+		Storage:        jetstream.FileStorage,
+		Replicas:       max(replicas, 1),
+		History:        1,
+		LimitMarkerTTL: markerTTL,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
+	}
+	return &Store{kv: kv}, nil
+}
+
+// Create stores a new template. It fails with [ErrExists] and [*SyntaxError].
+func (s *Store) Create(ctx context.Context, t *Stored) (*Stored, error) {
+	made := *t
+	made.CreateTime = now()
+	made.UpdateTime = made.CreateTime
+	value, err := encode(&made)
+	if err != nil {
+		return nil, err
+	}
+	revision, err := s.kv.Create(ctx, made.ID, value)
+	if isConflict(err) {
+		return nil, fmt.Errorf("template %s: %w", made.ID, ErrExists)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create template %s: %w", made.ID, err)
+	}
+	made.Etag = etagOf(revision)
+	return &made, nil
+}
+
+// Get reads a template. It fails with [ErrNotFound].
+func (s *Store) Get(ctx context.Context, id string) (*Stored, error) {
+	t, _, err := s.load(ctx, id)
+	return t, err
+}
+
+func (s *Store) load(ctx context.Context, id string) (*Stored, uint64, error) {
+	entry, err := s.kv.Get(ctx, id)
+	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
+		return nil, 0, fmt.Errorf("template %q: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read template %s: %w", id, err)
+	}
+	var r record
+	if err := json.Unmarshal(entry.Value(), &r); err != nil {
+		return nil, 0, fmt.Errorf("read template %s: %w", id, err)
+	}
+	return &Stored{
+		ID: id, DisplayName: r.DisplayName, CreateTime: r.CreateTime, UpdateTime: r.UpdateTime, Etag: etagOf(entry.Revision()),
+		Content: Content{Subject: string(r.Subject), Text: string(r.Text), HTML: string(r.HTML)},
+	}, entry.Revision(), nil
+}
+
+// List reads the templates with an id above after, in the order of their ids, and at
+// most limit, fewer where they are large. more says that there are further ones.
+func (s *Store) List(ctx context.Context, after string, limit int) (templates []*Stored, more bool, err error) {
+	lister, err := s.kv.ListKeys(ctx)
+	if err != nil {
+		return nil, false, fmt.Errorf("list the templates: %w", err)
+	}
+	var ids []string
+	for id := range lister.Keys() {
+		if id > after {
+			ids = append(ids, id)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, false, ctx.Err()
+	}
+	slices.Sort(ids)
+	size := 0
+	for _, id := range ids {
+		if len(templates) == limit || size >= maxPage {
+			return templates, true, nil
+		}
+		t, err := s.Get(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			continue // deleted just now
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		templates = append(templates, t)
+		size += len(t.Content.Subject) + len(t.Content.Text) + len(t.Content.HTML)
+	}
+	return templates, false, nil
+}
+
+// Update applies change to a template as it is now and stores the result; change may
+// be called several times. It fails with [ErrNotFound], [ErrEtagMismatch] unless the
+// etag is empty or the present one, [*SyntaxError], and as change does.
+func (s *Store) Update(ctx context.Context, id, etag string, change func(*Stored) error) (*Stored, error) {
+	for range writeAttempts {
+		current, revision, err := s.load(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if etag != "" && etag != current.Etag {
+			return nil, fmt.Errorf("template %s: %w", id, ErrEtagMismatch)
+		}
+		next := *current
+		if err := change(&next); err != nil {
+			return nil, err
+		}
+		if next == *current {
+			return current, nil
+		}
+		next.ID, next.CreateTime, next.UpdateTime = current.ID, current.CreateTime, now()
+		value, err := encode(&next)
+		if err != nil {
+			return nil, err
+		}
+		revision, err = s.kv.Update(ctx, id, value, revision)
+		if err == nil {
+			next.Etag = etagOf(revision)
+			return &next, nil
+		}
+		if !isConflict(err) {
+			return nil, fmt.Errorf("update template %s: %w", id, err)
+		}
+	}
+	return nil, fmt.Errorf("update template %s: others changed it %d times in a row", id, writeAttempts)
+}
+
+// Delete forgets a template. It fails with [ErrNotFound], and [ErrEtagMismatch] unless
+// the etag is empty or the present one.
+func (s *Store) Delete(ctx context.Context, id, etag string) error {
+	for range writeAttempts {
+		current, revision, err := s.load(ctx, id)
+		if err != nil {
+			return err
+		}
+		if etag != "" && etag != current.Etag {
+			return fmt.Errorf("template %s: %w", id, ErrEtagMismatch)
+		}
+		err = s.kv.Purge(ctx, id, jetstream.LastRevision(revision), jetstream.PurgeTTL(markerTTL))
+		if err == nil {
+			return nil
+		}
+		if !isConflict(err) {
+			return fmt.Errorf("delete template %s: %w", id, err)
+		}
+	}
+	return fmt.Errorf("delete template %s: others changed it %d times in a row", id, writeAttempts)
+}
+
+// encode checks that a template can be parsed, and writes it down.
+func encode(t *Stored) ([]byte, error) {
+	if _, err := Parse(t.Content); err != nil {
+		return nil, err
+	}
+	return json.Marshal(record{
+		DisplayName: t.DisplayName, CreateTime: t.CreateTime, UpdateTime: t.UpdateTime,
+		Subject: []byte(t.Content.Subject), Text: []byte(t.Content.Text), HTML: []byte(t.Content.HTML),
+	})
+}
+
+func etagOf(revision uint64) string { return strconv.FormatUint(revision, 36) }
+
+func isConflict(err error) bool {
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
+}
+
+// now is the time as records keep it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
