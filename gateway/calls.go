@@ -67,15 +67,25 @@ func (c *calls) check(req any) error {
 	bad := &errdetails.BadRequest{}
 	var texts []string
 	for _, v := range invalid.Violations {
-		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
+		violation := &errdetails.BadRequest_FieldViolation{
 			Field:       protovalidate.FieldPathString(v.Proto.GetField()),
-			Description: v.Proto.GetMessage(),
-			Reason:      v.Proto.GetRuleId(),
-		})
-		texts = append(texts, v.String())
+			Description: violationText(msg.ProtoReflect().Descriptor(), v),
+			Reason:      string(reasonArgumentInvalid),
+		}
+		bad.FieldViolations = append(bad.FieldViolations, violation)
+		texts = append(texts, fieldText(violation))
 	}
 	return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The request is not valid: %s.",
 		strings.Join(texts, "; ")).detail(bad)
+}
+
+// fieldText is what the message of an error says of one field. Some rules are
+// about the request as a whole.
+func fieldText(v *errdetails.BadRequest_FieldViolation) string {
+	if v.GetField() == "" {
+		return v.GetDescription()
+	}
+	return v.GetField() + ": " + v.GetDescription()
 }
 
 // finish turns the outcome of a call into what the client gets, and logs the
