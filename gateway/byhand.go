@@ -5,30 +5,32 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/proto"
 )
 
+// handWritten has the routes that are not generated, by method and pattern.
+var handWritten = map[string]func(*Gateway, http.ResponseWriter, *http.Request, map[string]string){
+	"POST " + importPattern:                                       (*Gateway).importMessage,
+	"POST " + uploadPattern:                                       (*Gateway).createUpload,
+	"GET /v1/events:watch":                                        (*Gateway).watchSSE,
+	"GET /v1/{name=accounts/*/messages/*}:raw":                    (*Gateway).downloadMessage,
+	"GET /v1/{name=accounts/*/messages/*/attachments/*}:download": (*Gateway).downloadAttachment,
+}
+
 // handRoutes adds the routes that are not generated. Those of downloads take
 // the place of generated ones, which would write a line break after each chunk
 // and could not abort an answer that is under way.
 func (g *Gateway) handRoutes(mux *runtime.ServeMux) error {
-	for pattern, handler := range map[string]runtime.HandlerFunc{
-		importPattern: g.importMessage,
-		uploadPattern: g.createUpload,
-	} {
-		if err := mux.HandlePath(http.MethodPost, pattern, handler); err != nil {
-			return err
-		}
-	}
-	for pattern, handler := range map[string]runtime.HandlerFunc{
-		"/v1/events:watch":                                        g.watchSSE,
-		"/v1/{name=accounts/*/messages/*}:raw":                    g.downloadMessage,
-		"/v1/{name=accounts/*/messages/*/attachments/*}:download": g.downloadAttachment,
-	} {
-		if err := mux.HandlePath(http.MethodGet, pattern, handler); err != nil {
+	for route, handler := range handWritten {
+		method, pattern, _ := strings.Cut(route, " ")
+		err := mux.HandlePath(method, pattern, func(w http.ResponseWriter, r *http.Request, path map[string]string) {
+			handler(g, w, r, path)
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -94,6 +94,28 @@ func TestRouting(t *testing.T) {
 	}
 }
 
+// A 405 says what the path takes (RFC 9110 section 15.5.6).
+func TestAllow(t *testing.T) {
+	t.Parallel()
+	h := sharedHouse(t)
+	for _, tt := range []struct{ method, path, allow string }{
+		{"PUT", "/v1/accounts", "GET, HEAD, POST"},
+		{"POST", "/v1/accounts/a/messages/m", "DELETE, GET, HEAD, PATCH"},
+		{"PUT", "/v1/accounts/a:pause", "DELETE, GET, HEAD, PATCH, POST"},
+		{"POST", "/v1/accounts/a:nothing", "DELETE, GET, HEAD, PATCH"},
+		{"DELETE", "/v1/accounts/a/messages:import", "POST"},
+		{"POST", "/v1/accounts/a/messages/m/attachments/2:download", "GET, HEAD"},
+		{"POST", "/v1/events:watch", "GET"},
+		{"POST", "/readyz", "GET, HEAD"},
+	} {
+		a := h.do(t, tt.method, tt.path, nil)
+		a.refused(t, 405, "METHOD_NOT_ALLOWED")
+		if got := a.header.Get("Allow"); got != tt.allow {
+			t.Errorf("%s %s: Allow: %q, want %q", tt.method, tt.path, got, tt.allow)
+		}
+	}
+}
+
 // Every generated route refuses parameters that it does not have, which shows
 // that the names of routes and of annotations agree.
 func TestEveryRouteKnowsItsParameters(t *testing.T) {

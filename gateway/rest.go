@@ -118,8 +118,11 @@ func routingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 	case http.StatusNotFound:
 		writeError(w, r, routeNotFound(r))
 	case http.StatusMethodNotAllowed:
+		if w.Header().Get("Allow") == "" {
+			w.Header().Set("Allow", allowedMethods(r.URL.Path))
+		}
 		writeError(w, r, refuse(codes.Unimplemented, reasonMethodNotAllowed,
-			"%s does not take the method %s: see /docs.", said(r.URL.Path), said(r.Method)))
+			"%s does not take the method %s, but %s: see /docs.", said(r.URL.Path), said(r.Method), w.Header().Get("Allow")))
 	default:
 		writeError(w, r, refuse(codes.InvalidArgument, reasonArgumentInvalid, "The path of the request is malformed."))
 	}
