@@ -85,15 +85,12 @@ func classifyQuery(err error) *failure {
 
 func classifyEvents(err error) *failure {
 	var expired *eventlog.CursorExpiredError
-	var malformed *eventlog.CursorError
 	var slow *eventlog.SlowConsumerError
 	switch {
 	case errors.As(err, &expired):
 		return refuse(codes.OutOfRange, reasonCursorExpired,
 			"The events after this cursor are no longer in the log: read the folders anew and go on from the cursor \"head\", or accept the gap and go on from \"oldest\".").
 			with("oldest", expired.Oldest.String()).with("head", expired.Head.String())
-	case errors.As(err, &malformed):
-		return refuseField("cursor", reasonCursorInvalid, "The cursor is not one that Postern gave out.")
 	case errors.As(err, &slow):
 		return refuse(codes.ResourceExhausted, reasonSlowConsumer,
 			"Events were not taken as fast as they came: go on from the cursor in the details.").
@@ -125,6 +122,7 @@ func classifyFolders(err error) *failure {
 
 func classifyAccounts(err error) *failure {
 	var invalid *account.ValidationError
+	var missing *account.NotFoundError
 	var refused *account.TokenRefusedError
 	var unavailableToken *account.TokenUnavailableError
 	switch {
@@ -141,7 +139,9 @@ func classifyAccounts(err error) *failure {
 				Field: "account." + f.Field, Description: f.Description, Reason: string(reasonArgumentInvalid),
 			})
 		}
-		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The account is not valid: %v.", invalid).detail(bad)
+		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The account is not valid: %s.", invalid.Problems()).detail(bad)
+	case errors.As(err, &missing):
+		return refuse(codes.NotFound, reasonAccountNotFound, "There is no account %q.", said(missing.ID)).because(err)
 	case errors.Is(err, account.ErrNotFound):
 		return refuse(codes.NotFound, reasonAccountNotFound, "There is no such account.").because(err)
 	case errors.Is(err, account.ErrExists):

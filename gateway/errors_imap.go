@@ -61,7 +61,7 @@ func classifyIMAP(err error) *failure {
 	case errors.As(err, &bye):
 		return classifyBye(err, bye)
 	case errors.As(err, &timeout):
-		return unavailable("The mail server does not answer.").because(err)
+		return unavailable("The mail server does not answer: try again later.").because(err)
 	case errors.As(err, &protocol):
 		return refuse(codes.Internal, reasonIMAPProtocolError,
 			"The mail server sent something that is not IMAP: %v", protocol.Err).because(err)
@@ -69,7 +69,7 @@ func classifyIMAP(err error) *failure {
 		return refuse(codes.FailedPrecondition, reasonIMAPCannot,
 			"The mail server does not have the extension %s.", capability.Cap).because(err)
 	case errors.As(err, &network), errors.As(err, &closed):
-		return unavailable("The mail server cannot be reached.").because(err)
+		return unavailable("The mail server cannot be reached: try again later. If that lasts, accounts:verify tells at which step it fails.").because(err)
 	}
 	return nil
 }

@@ -53,7 +53,6 @@ func TestClassify(t *testing.T) {
 		{"filter", &query.SyntaxError{}, codes.InvalidArgument, reasonFilterInvalid, false},
 		{"filter that cannot be", &query.UnsupportedError{}, codes.InvalidArgument, reasonFilterUnsupported, false},
 		{"charset", &imapconn.BadCharsetError{Err: &imapconn.Error{}}, codes.InvalidArgument, reasonFilterUnsupported, false},
-		{"cursor", &eventlog.CursorError{}, codes.InvalidArgument, reasonCursorInvalid, false},
 		{"old cursor", &eventlog.CursorExpiredError{}, codes.OutOfRange, reasonCursorExpired, false},
 		{"slow", &eventlog.SlowConsumerError{}, codes.ResourceExhausted, reasonSlowConsumer, false},
 		{"closed network", &imapconn.NetworkError{Err: &netguard.RefusedError{Addr: netip.MustParseAddr("10.0.0.1")}}, codes.FailedPrecondition, reasonHostNotAllowed, false},

@@ -19,7 +19,7 @@ func classifyWebhooks(err error) *failure {
 				Field: "webhook." + f.Field, Description: f.Description, Reason: string(reasonArgumentInvalid),
 			})
 		}
-		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The webhook is not valid: %v.", invalid).detail(bad)
+		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The webhook is not valid: %s.", invalid.Problems()).detail(bad)
 	case errors.Is(err, webhook.ErrNotFound):
 		return refuse(codes.NotFound, reasonWebhookNotFound, "There is no such webhook.").because(err)
 	case errors.Is(err, webhook.ErrDeadLetterNotFound):

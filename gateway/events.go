@@ -37,9 +37,9 @@ func (s *eventService) ListEvents(ctx context.Context, req *posternv1.ListEvents
 	if err != nil {
 		return nil, err
 	}
-	after, err := eventlog.ParseCursor(req.GetAfterCursor())
+	after, err := parseCursor("after_cursor", req.GetAfterCursor())
 	if err != nil {
-		return nil, fmt.Errorf("list events: %w", err)
+		return nil, err
 	}
 	entries, next, err := s.log.List(ctx, filter, after, pageSize(req.GetPageSize()))
 	if err != nil {
@@ -142,11 +142,17 @@ func (s *eventService) start(ctx context.Context, cursor string) (eventlog.Curso
 		}
 		return head, nil
 	}
-	after, err := eventlog.ParseCursor(cursor)
+	return parseCursor("cursor", cursor)
+}
+
+// parseCursor reads the cursor that a field of a request holds.
+func parseCursor(field, text string) (eventlog.Cursor, error) {
+	cursor, err := eventlog.ParseCursor(text)
 	if err != nil {
-		return eventlog.Cursor{}, fmt.Errorf("watch events: %w", err)
+		return eventlog.Cursor{}, refuseField(field, reasonCursorInvalid,
+			"The cursor is not one that Postern gave out: take it from an event, from an answer, or from events:cursor.").because(err)
 	}
-	return after, nil
+	return cursor, nil
 }
 
 // filter chooses the events of accounts and types. Names of accounts that

@@ -85,16 +85,16 @@ const worthAsking = 1 << 20
 func (s *messageService) importMessage(ctx context.Context, target *posternv1.ImportMessageRequest_Target, size int64, receive func(io.Writer) error) (*posternv1.Message, error) {
 	im := &importing{target: target}
 	var err error
-	if im.flags, err = parseFlags("flags", target.GetFlags()); err != nil {
+	if im.flags, err = parseFlags("target.flags", target.GetFlags()); err != nil {
 		return nil, err
 	}
 	if target.GetInternalDate() != nil && !target.GetInternalDate().IsValid() {
-		return nil, refuseField("internal_date", reasonArgumentInvalid, "The internal date is no time between the years 1 and 9999.")
+		return nil, refuseField("target.internal_date", reasonArgumentInvalid, "The internal date is no time between the years 1 and 9999.")
 	}
 	if im.account, err = s.accounts.Get(ctx, accountID(target.GetParent())); err != nil {
 		return nil, err
 	}
-	if im.folder, err = s.namedFolder(ctx, im.account.ID, "folder", target.GetFolder()); err != nil {
+	if im.folder, err = s.namedFolder(ctx, im.account.ID, "target.folder", target.GetFolder()); err != nil {
 		return nil, err
 	}
 	if size > maxImport {

@@ -70,13 +70,21 @@ func (r *route) checkQuery(query url.Values) *failure {
 // parseParameter sets the field of a request that a query parameter stands for.
 func parseParameter(req proto.Message, allowed []string, name string, values []string) *failure {
 	if !slices.Contains(allowed, name) && !slices.Contains(allowed, entryOf(name)) {
-		return refuse(codes.InvalidArgument, reasonArgumentInvalid,
+		return refuseField(said(name), reasonArgumentInvalid,
 			"There is no parameter %q here; there are: %s.", said(name), strings.Join(spokenNames(allowed), ", "))
 	}
 	if err := runtime.PopulateQueryParameters(req, url.Values{name: values}, utilities.NewDoubleArray(nil)); err != nil {
-		return refuseField(name, reasonArgumentInvalid, "The parameter %s cannot be read: %s", name, said(err.Error()))
+		return refuseField(fieldOf(req, name), reasonArgumentInvalid, "The parameter %s cannot be read: %s", name, said(err.Error()))
 	}
 	return nil
+}
+
+// fieldOf gives a parameter the name that its field has in all other errors.
+func fieldOf(req proto.Message, name string) string {
+	if field := req.ProtoReflect().Descriptor().Fields().ByJSONName(name); field != nil {
+		return string(field.Name())
+	}
+	return name
 }
 
 // entryOf is the form in which a route has a parameter that is an entry of a map,

@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -85,7 +86,8 @@ func (s *spool) Write(p []byte) (int, error) {
 	if i := bytes.IndexByte(p, 0); i >= 0 {
 		// RFC 9051 section 9: CHAR8 is any octet but NUL.
 		return 0, refuse(codes.InvalidArgument, reasonMessageInvalid,
-			"Byte %d of the message is NUL, which IMAP cannot carry.", s.received+int64(i))
+			"Byte %d of the message is NUL, which IMAP cannot carry.", s.received+int64(i)).
+			with("position", strconv.FormatInt(s.received+int64(i), 10))
 	}
 	s.received += int64(len(p))
 	if s.received > maxImport {

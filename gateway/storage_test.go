@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
-	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/gateway"
+	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/natsd"
 )
 

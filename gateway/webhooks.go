@@ -236,7 +236,7 @@ func (s *webhookService) ReplayWebhook(ctx context.Context, req *posternv1.Repla
 	switch from := req.GetFrom().(type) {
 	case *posternv1.ReplayWebhookRequest_AfterCursor:
 		var err error
-		if place.After, err = eventlog.ParseCursor(from.AfterCursor); err != nil {
+		if place.After, err = parseCursor("after_cursor", from.AfterCursor); err != nil {
 			return nil, err
 		}
 	case *posternv1.ReplayWebhookRequest_StartTime:

@@ -101,7 +101,7 @@ func (o *owner) shortcomings() (reason, detail string) {
 
 // refused announces that the server does not accept the credentials.
 func (o *owner) refused(ctx context.Context, cause error) {
-	detail := "The mail server refuses the credentials: " + detailOf(cause) +
+	detail := "The mail server refuses the credentials: " + strings.TrimRight(detailOf(cause), ".") +
 		". Replace them with an update of the account."
 	if o.announced != account.AuthRequired {
 		o.announce(ctx, account.AuthRequired, &event.AccountAuthRequired{

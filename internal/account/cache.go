@@ -1,7 +1,6 @@
 package account
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 )
@@ -57,7 +56,7 @@ func (c *cache) read(id string) (*Account, error) {
 	if a := c.joined(id); a != nil {
 		return a.Clone(), nil
 	}
-	return nil, fmt.Errorf("account %q: %w", id, ErrNotFound)
+	return nil, &NotFoundError{ID: id}
 }
 
 // joined gives an account with its status, or nil. It shares the cache's maps

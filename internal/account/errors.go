@@ -2,6 +2,7 @@ package account
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -37,9 +38,22 @@ type ValidationError struct {
 }
 
 func (e *ValidationError) Error() string {
+	return "invalid account: " + e.Problems()
+}
+
+// Problems lists the fields, each with what is wrong with it.
+func (e *ValidationError) Problems() string {
 	parts := make([]string, len(e.Fields))
 	for i, field := range e.Fields {
 		parts[i] = field.Field + ": " + field.Description
 	}
-	return "invalid account: " + strings.Join(parts, "; ")
+	return strings.Join(parts, "; ")
 }
+
+// NotFoundError is [ErrNotFound] with the id that was asked for.
+type NotFoundError struct{ ID string }
+
+func (e *NotFoundError) Error() string { return fmt.Sprintf("account %q: %v", e.ID, ErrNotFound) }
+
+// Is makes the error one with ErrNotFound.
+func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }

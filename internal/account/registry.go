@@ -143,7 +143,7 @@ func (r *Registry) removeOrphans(ctx context.Context) {
 // Get gives an account with its status. It fails with [ErrNotFound].
 func (r *Registry) Get(ctx context.Context, id string) (*Account, error) {
 	if !ValidID(id) {
-		return nil, fmt.Errorf("account %q: %w", id, ErrNotFound)
+		return nil, &NotFoundError{ID: id}
 	}
 	if _, ok := r.cache.get(id); !ok {
 		// Perhaps another node has just created it.
@@ -158,7 +158,7 @@ func (r *Registry) Get(ctx context.Context, id string) (*Account, error) {
 func (r *Registry) load(ctx context.Context, id string) (entry, error) {
 	got, err := r.kv.Get(ctx, accountKey(id))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return entry{}, fmt.Errorf("account %q: %w", id, ErrNotFound)
+		return entry{}, &NotFoundError{ID: id}
 	}
 	if err != nil {
 		return entry{}, fmt.Errorf("read account %s: %w", id, err)
@@ -280,7 +280,7 @@ func (r *Registry) Delete(ctx context.Context, id, etag string) error {
 	for range updateAttempts {
 		got, err := r.kv.Get(ctx, accountKey(id))
 		if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
-			return fmt.Errorf("account %q: %w", id, ErrNotFound)
+			return &NotFoundError{ID: id}
 		}
 		if err != nil {
 			return fmt.Errorf("delete account %s: %w", id, err)

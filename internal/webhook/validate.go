@@ -45,11 +45,16 @@ type ValidationError struct {
 
 // Error implements error.
 func (e *ValidationError) Error() string {
+	return "invalid webhook: " + e.Problems()
+}
+
+// Problems lists the fields, each with what is wrong with it.
+func (e *ValidationError) Problems() string {
 	parts := make([]string, len(e.Fields))
 	for i, field := range e.Fields {
 		parts[i] = field.Field + ": " + field.Description
 	}
-	return "invalid webhook: " + strings.Join(parts, "; ")
+	return strings.Join(parts, "; ")
 }
 
 // normalize brings the settings into the form in which they are stored.
