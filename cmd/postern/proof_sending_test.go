@@ -343,6 +343,11 @@ func (o *outgoing) judgeEvents(n int) {
 		}
 		return done
 	}
+	defer func() {
+		if t := p.t; t.Failed() {
+			t.Logf("%d of %d submissions have ended by the log, %d of %d copies are in Sent", ended(), n, len(copies), wantCopies)
+		}
+	}()
 	p.await("the log to tell of all", patience, func() bool {
 		facts, err := reader.next()
 		if err != nil {

@@ -48,6 +48,9 @@ func (s *Store) Untold(ctx context.Context, account string, limit int) ([]Untold
 	var untold []Untold
 	for _, id := range ids {
 		entry, err := s.openEntry(ctx, account, id)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue // closed meanwhile: all was told
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -71,9 +74,6 @@ func (s *Store) Untold(ctx context.Context, account string, limit int) ([]Untold
 func (s *Store) openEntry(ctx context.Context, account, id string) (openEntry, error) {
 	var value openEntry
 	entry, err := s.kv.Get(ctx, openKey(account, id))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return value, nil
-	}
 	if err != nil {
 		return value, fmt.Errorf("read what was told of submission %s: %w", id, err)
 	}
