@@ -33,7 +33,7 @@ func (o *owner) lookAtOpened(ctx context.Context, conn *imapconn.Conn, f *folder
 	if f == o.inbox && !full {
 		conn.QueueIdle() // the server can push again while the event is made
 	}
-	l := &look{owner: o, conn: conn, folder: f, fresh: fresh, arrivals: make(map[imap.UID]*imapconn.FetchMessage)}
+	l := &look{owner: o, conn: conn, folder: f, fresh: fresh, arrivals: make(map[imap.UID]*imapconn.FetchMessage), returned: make(map[imap.UID]event.Data)}
 	if err := l.run(ctx, full); err != nil {
 		return false, err
 	}
@@ -95,6 +95,8 @@ type look struct {
 	envelopes map[imap.UID]*message.Envelope
 	// moved says of new messages where they were before.
 	moved map[imap.UID]folder.MessageID
+	// returned are what those of them say that report on mail that was sent.
+	returned map[imap.UID]event.Data
 	// waiting is how many new messages were counted, this look's among them.
 	waiting uint64
 	// more says that there is new mail that this look did not take.
@@ -234,6 +236,9 @@ func (o *owner) newMailItems() *imapconn.FetchOptions {
 	items.Flags, items.Envelope, items.InternalDate, items.RFC822Size = true, true, true, true
 	items.ModSeq = true
 	o.account.IdentityItems(items)
+	if o.sends() {
+		items.BodySection = []*imap.FetchItemBodySection{contentType}
+	}
 	return items
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
@@ -37,6 +38,10 @@ type owner struct {
 	// submissions is up to where submissions were told of, as far as the log says
 	// so and nothing else does.
 	submissions map[string]int
+	// bounced are the bounces that the log tells of which may not be noted yet.
+	bounced []*event.MessageBounced
+	// unreadable are reports at whose reading a session ended.
+	unreadable map[folder.MessageID]bool
 	// lost says what the log no longer tells, empty when nothing.
 	lost    string
 	folders map[folder.Key]*folderState
@@ -106,6 +111,8 @@ func newOwner(config Config, a *account.Account) *owner {
 		account: a,
 		log:     config.Logger.With("account", a.ID),
 		status:  a.Status,
+
+		unreadable: make(map[folder.MessageID]bool),
 	}
 	o.known, o.changed.last = a, a
 	o.changed.wake = make(chan struct{}, 1)

@@ -19,6 +19,10 @@ type Submissions interface {
 	Untold(ctx context.Context, account string, limit int) ([]submit.Untold, error)
 	// Told notes up to where a submission was told of.
 	Told(ctx context.Context, account, id string, number int) error
+	// Match gives the id of the submission of a message, or none.
+	Match(ctx context.Context, account, messageID, envelopeID string) (string, error)
+	// Bounced notes that a message came back from recipients.
+	Bounced(ctx context.Context, account, id string, addresses []string) error
 	// Forget drops an account's submissions.
 	Forget(ctx context.Context, account string) error
 }

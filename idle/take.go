@@ -19,7 +19,7 @@ import (
 func (o *owner) take(ctx context.Context) error {
 	o.folders, o.names, o.inbox = make(map[folder.Key]*folderState), nil, nil
 	o.gone, o.submissions = make(map[folder.Key]bool), make(map[string]int)
-	o.created, o.deleted, o.paused, o.lost = false, false, false, ""
+	o.created, o.deleted, o.paused, o.lost, o.bounced = false, false, false, "", nil
 	if err := o.loadFirst(ctx); err != nil {
 		return err
 	}
@@ -33,6 +33,10 @@ func (o *owner) take(ctx context.Context) error {
 	if err := o.rollForward(ctx, from); err != nil {
 		return err
 	}
+	if err := o.markBounced(ctx, o.bounced); err != nil {
+		return err
+	}
+	o.bounced = nil
 	if err := o.forgetGone(ctx); err != nil {
 		return err
 	}
@@ -194,6 +198,7 @@ func (o *owner) replay(entry *eventlog.Entry) error {
 		// That was an earlier registration under the same id.
 		clear(o.folders)
 		clear(o.submissions)
+		o.bounced = nil
 		o.created, o.deleted, o.paused = false, true, false
 	case *event.AccountCreated:
 		o.created = true
@@ -203,6 +208,8 @@ func (o *owner) replay(entry *eventlog.Entry) error {
 		o.paused = false
 	case *event.AccountSyncStarted, *event.AccountSyncCompleted:
 		o.replaySync(ev.Data)
+	case *event.MessageBounced:
+		o.bounced = append(o.bounced, data)
 	case interface{ Told() (string, uint64) }:
 		id, number := data.Told()
 		o.submissions[id] = max(o.submissions[id], int(number))

@@ -23,6 +23,9 @@ func (o *owner) tellChanges(ctx context.Context, l *look, origin event.Origin) (
 			return 0, err
 		}
 	}
+	if err := o.readReturned(ctx, l); err != nil {
+		return 0, err
+	}
 	if told, err = o.tellAll(ctx, l, origin); err != nil {
 		return told, err
 	}
@@ -91,18 +94,33 @@ func (o *owner) tellEach(ctx context.Context, l *look, changes []diff.Change, or
 	for len(changes) > 0 {
 		chunk := changes[:min(len(changes), atOnce)]
 		changes = changes[len(chunk):]
-		events := make([]event.Event, len(chunk))
+		events := make([]event.Event, 0, len(chunk))
 		after := o.writer.Head().Number
+		add := func(data event.Data) {
+			ev := event.New(o.id(), after+uint64(len(events)), now, data)
+			ev.Checkpoint = f.checkpoint()
+			events = append(events, ev)
+		}
+		var bounced []*event.MessageBounced
 		// The folder moves along with the events that are made, since each of
 		// them carries its position. Should the append fail, the owner takes
 		// the account anew and knows nothing of this.
-		for i, change := range chunk {
+		for _, change := range chunk {
 			f.told.Apply(change)
-			events[i] = event.New(o.id(), after+uint64(i), now, o.dataOf(l, change, origin))
-			events[i].Checkpoint = f.checkpoint()
+			data := o.dataOf(l, change, origin)
+			add(data)
+			if returned, ok := l.returnedWith(change.UID, data); ok {
+				add(returned)
+				if b, ok := returned.(*event.MessageBounced); ok {
+					bounced = append(bounced, b)
+				}
+			}
 		}
 		f.dirty = true
 		if err := o.append(ctx, events); err != nil {
+			return err
+		}
+		if err := o.markBounced(ctx, bounced); err != nil {
 			return err
 		}
 	}

@@ -202,12 +202,13 @@ func decodeData(t Type, raw json.RawMessage) (any, error) {
 
 // dataOf makes room for the data of each type.
 var dataOf = map[Type]func() Data{
-	TypeMessageCreated: func() Data { return new(MessageCreated) },
-	TypeMessageUpdated: func() Data { return new(MessageUpdated) },
-	TypeMessageMoved:   func() Data { return new(MessageMoved) },
-	TypeMessageDeleted: func() Data { return new(MessageDeleted) },
-	TypeMessageMissing: func() Data { return new(MessageMissing) },
-	TypeMessageBounced: func() Data { return new(MessageBounced) },
+	TypeMessageCreated:   func() Data { return new(MessageCreated) },
+	TypeMessageUpdated:   func() Data { return new(MessageUpdated) },
+	TypeMessageMoved:     func() Data { return new(MessageMoved) },
+	TypeMessageDeleted:   func() Data { return new(MessageDeleted) },
+	TypeMessageMissing:   func() Data { return new(MessageMissing) },
+	TypeMessageBounced:   func() Data { return new(MessageBounced) },
+	TypeMessageComplaint: func() Data { return new(MessageComplaint) },
 
 	TypeFolderCreated:  func() Data { return new(FolderCreated) },
 	TypeFolderRenamed:  func() Data { return new(FolderRenamed) },

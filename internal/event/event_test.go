@@ -140,6 +140,8 @@ func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
 		&event.SubmissionUncertain{Submission: submission(2)}, &event.SubmissionCanceled{Submission: submission(2)},
 		&event.MessageBounced{MessageRef: ref, Submission: submission(1).Submission, OriginalMessageID: "1@example.org",
 			Recipients: []event.BounceRecipient{{Address: "bob@example.com", Action: "failed", Status: "5.1.1", Diagnostic: "550 no"}}},
+		&event.MessageComplaint{MessageRef: ref, Submission: submission(1).Submission, OriginalMessageID: "1@example.org",
+			FeedbackType: "abuse", Recipients: []string{"bob@example.com"}},
 	}
 	for _, data := range all {
 		t.Run(string(data.EventType()), func(t *testing.T) {

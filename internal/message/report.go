@@ -17,8 +17,10 @@ const (
 // DeliveryReport is a message/delivery-status part (RFC 3464).
 type DeliveryReport struct {
 	ReportingMTA string
-	Arrival      time.Time
-	Recipients   []DeliveryStatus
+	// EnvelopeID is what the sender called the mail (RFC 3461 section 4.4).
+	EnvelopeID string
+	Arrival    time.Time
+	Recipients []DeliveryStatus
 }
 
 // DeliveryStatus tells what became of one recipient (RFC 3464 section 2.3).
@@ -49,6 +51,7 @@ func ReadDeliveryReport(r io.Reader, p *Part) (DeliveryReport, error) {
 		// a recipient. Some forget the first.
 		if first && !h.Has("Final-Recipient") {
 			report.ReportingMTA = untyped(h.Get("Reporting-MTA"))
+			report.EnvelopeID = strings.TrimSpace(h.Get("Original-Envelope-Id"))
 			report.Arrival, _ = ParseDate(h.raw("Arrival-Date"))
 		}
 		first = first && len(h.Fields) == 0

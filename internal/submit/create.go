@@ -32,6 +32,9 @@ func (s *Store) Create(ctx context.Context, submission *Submission, giveUp time.
 	if err := s.open(ctx, made.Account, made.ID, 0); err != nil {
 		return nil, err
 	}
+	if err := s.index(ctx, made); err != nil {
+		return nil, err
+	}
 	value, err := json.Marshal(made)
 	if err != nil {
 		return nil, err

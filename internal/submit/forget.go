@@ -35,6 +35,20 @@ func (s *Store) Forget(ctx context.Context, account string) error {
 			}
 		}
 	}
+	return s.forgetIndex(ctx, account)
+}
+
+// forgetIndex drops what mail that comes back to an account is matched by.
+func (s *Store) forgetIndex(ctx context.Context, account string) error {
+	keys, err := s.keys(ctx, sentPrefix+account+".*")
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if err := s.kv.Purge(ctx, key, jetstream.PurgeTTL(time.Hour)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+			return fmt.Errorf("forget what was sent: %w", err)
+		}
+	}
 	return nil
 }
 

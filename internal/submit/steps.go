@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -60,9 +61,13 @@ func (s *Submission) retry(now time.Time, giveUp time.Duration) error {
 	default:
 		return &StateError{State: s.State, Want: "DEFERRED, FAILED, PARTIALLY_REJECTED or UNCERTAIN"}
 	}
+	again := func(r Recipient) bool { return r.State == RecipientRejected || r.State == RecipientUncertain }
+	if !slices.ContainsFunc(s.Recipients, again) { // all that were in doubt came back
+		return &StateError{State: s.State, Want: "one with recipients that were refused or are in doubt"}
+	}
 	for i := range s.Recipients {
 		r := &s.Recipients[i]
-		if r.State == RecipientRejected || r.State == RecipientUncertain {
+		if again(*r) {
 			r.State, r.Reply = RecipientPending, smtpconn.Reply{}
 		}
 	}

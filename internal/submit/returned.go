@@ -1,0 +1,99 @@
+package submit
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Mail that comes back names what was sent by its Message-ID or by its envelope id,
+// which the keys sent.<account>.<hash> lead from to the submission.
+const sentPrefix = "sent."
+
+// sentKey is the key for an id of a kind, "message" or "envelope".
+func sentKey(account, kind, id string) string {
+	sum := sha256.Sum256([]byte(kind + ":" + id))
+	return sentPrefix + account + "." + idEncoding.EncodeToString(sum[:])
+}
+
+// index makes a submission one that mail which comes back can be matched to, for as
+// long as it is kept by default. Where an id is that of another submission already,
+// it stays so.
+func (s *Store) index(ctx context.Context, made *Submission) error {
+	ttl := (time.Until(made.GiveUpTime) + DefaultRetention).Round(time.Second)
+	for kind, id := range map[string]string{"message": made.MessageID, "envelope": made.EnvelopeID} {
+		if id == "" {
+			continue
+		}
+		_, err := s.kv.Create(ctx, sentKey(made.Account, kind, id), []byte(made.ID), jetstream.KeyTTL(ttl))
+		if err != nil && !isConflict(err) {
+			return fmt.Errorf("index submission %s: %w", made.ID, err)
+		}
+	}
+	return nil
+}
+
+// Match gives the id of the submission whose message had a Message-ID, or else an
+// envelope id; empty for none.
+func (s *Store) Match(ctx context.Context, account, messageID, envelopeID string) (string, error) {
+	for _, key := range []struct{ kind, id string }{{"message", messageID}, {"envelope", envelopeID}} {
+		if key.id == "" {
+			continue
+		}
+		entry, err := s.kv.Get(ctx, sentKey(account, key.kind, key.id))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("look for the submission of a message: %w", err)
+		}
+		return string(entry.Value()), nil
+	}
+	return "", nil
+}
+
+// Bounced notes that a message came back from recipients to whom it had been sent.
+// Doing so again changes nothing, and for a submission that is no longer kept there
+// is nothing to do.
+func (s *Store) Bounced(ctx context.Context, account, id string, addresses []string) error {
+	for {
+		submission, err := s.Get(ctx, account, id)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !submission.bounced(addresses) {
+			return nil
+		}
+		if err := s.write(ctx, submission); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+}
+
+// bounced changes the state of recipients, and reports whether it did. The one
+// recipient of a message is meant even if another address bounced, to which it was
+// forwarded.
+func (s *Submission) bounced(addresses []string) (changed bool) {
+	for i := range s.Recipients {
+		r := &s.Recipients[i]
+		if r.State != RecipientSent && r.State != RecipientUncertain {
+			continue
+		}
+		meant := len(s.Recipients) == 1 && len(addresses) > 0
+		for _, address := range addresses {
+			meant = meant || strings.EqualFold(r.Address, address)
+		}
+		if meant {
+			r.State, changed = RecipientBounced, true
+		}
+	}
+	return changed
+}
