@@ -44,6 +44,8 @@ type messageService struct {
 	spools     *spools
 	watch      Watch
 	log        *slog.Logger
+	// turns are those of updates that rest on the flags of the same message.
+	turns turns
 }
 
 // readOnly is how mailboxes are opened for reading: it cannot change a flag,

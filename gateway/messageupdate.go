@@ -35,6 +35,13 @@ func (s *messageService) UpdateMessage(ctx context.Context, req *posternv1.Updat
 	if err != nil {
 		return nil, err
 	}
+	if change && in.GetEtag() != "" {
+		done, err := s.turns.take(ctx, in.GetName())
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
 	var out *posternv1.Message
 	err = s.open(ctx, p, readWrite, func(c *imapconn.Conn) error {
 		if change {
@@ -69,8 +76,16 @@ func changesFlags(req *posternv1.UpdateMessageRequest) (bool, error) {
 }
 
 // setFlags makes the flags of a message those of the list. An etag that is
-// given must stand for the flags as they are.
+// given must stand for the flags as they are. UNCHANGEDSINCE alone does not see
+// to that: Dovecot compares with what the session has been told, and so takes
+// two changes that sessions make at the same time. Hence the NOOP, and the turns
+// that calls take.
 func setFlags(ctx context.Context, c *imapconn.Conn, uid imap.UID, flags []imap.Flag, etag string) error {
+	if etag != "" {
+		if err := c.Noop(ctx); err != nil {
+			return err
+		}
+	}
 	opts := &imapconn.FetchOptions{}
 	opts.Flags, opts.ModSeq = true, true
 	opts.RFC822Size = true // tells the answer from news of flags
