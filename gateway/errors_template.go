@@ -35,6 +35,22 @@ func refuseTemplate(field string, err error) error {
 	return f.at(syntax.Line, syntax.Column)
 }
 
+// refuseFilling makes the failure of a template that cannot be filled in with the
+// variables that a field of the request has. Other errors stay as they are.
+func refuseFilling(field string, err error) error {
+	var missing *template.MissingError
+	var failed *template.RunError
+	switch {
+	case errors.As(err, &missing):
+		return refuseField(field, reasonVariableMissing, "The template needs a value for %q: %s.", said(missing.Key), said(missing.Error())).
+			at(missing.Line, missing.Column).with("key", said(missing.Key)).with("part", missing.Part)
+	case errors.As(err, &failed):
+		return refuseField(field, reasonTemplateFailed, "The template cannot be filled in: %s.", said(failed.Error())).
+			at(failed.Line, failed.Column).with("part", failed.Part)
+	}
+	return err
+}
+
 // at adds the place in a template, where it is known.
 func (f *failure) at(line, column int) *failure {
 	if line > 0 {

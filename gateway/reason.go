@@ -30,6 +30,9 @@ const (
 	reasonMessageTooLarge    reason = "MESSAGE_TOO_LARGE"
 	reasonMessageInvalid     reason = "MESSAGE_INVALID"
 	reasonTemplateInvalid    reason = "TEMPLATE_INVALID"
+	reasonTemplateFailed     reason = "TEMPLATE_FAILED"
+	reasonVariableMissing    reason = "VARIABLE_MISSING"
+	reasonMergeTooLarge      reason = "MERGE_TOO_LARGE"
 	reasonCanceled           reason = "CANCELED"
 	reasonDeadlineExceeded   reason = "DEADLINE_EXCEEDED"
 )

@@ -51,7 +51,7 @@ func (g *Gateway) build() {
 	g.threads = &threadService{messages: g.messages, pager: pages("threads")}
 	g.submissions = &submissionService{
 		accounts: cfg.Accounts, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "submission"},
-		store: cfg.Submissions, requests: cfg.Requests, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
+		store: cfg.Submissions, requests: cfg.Requests, templates: cfg.Templates, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
 	}
 	g.webhooks = &webhookService{
 		webhooks: cfg.Webhooks, accounts: cfg.Accounts,

@@ -17,6 +17,7 @@ import (
 	"github.com/postern-mail/postern/internal/compose"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/submit"
+	"github.com/postern-mail/postern/internal/template"
 )
 
 const (
@@ -33,7 +34,9 @@ type submissionService struct {
 	composer composer
 	store    *submit.Store
 	requests *requestid.Store
-	pager    pager
+	// templates are what mail can be merged with.
+	templates *template.Store
+	pager     pager
 	// giveUp is for how long mail is tried.
 	giveUp time.Duration
 }
@@ -74,11 +77,21 @@ func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1
 	if err != nil {
 		return nil, err
 	}
+	made, err := s.create(ctx, a, attempt.Plan, in, message)
+	if err != nil {
+		return nil, err
+	}
+	s.dropUploads(ctx, a.ID, in)
+	return s.wait(ctx, made, in)
+}
+
+// create stores a message under an id, to be sent.
+func (s *submissionService) create(ctx context.Context, a *account.Account, id string, in *posternv1.Submission, message *outgoing) (*submit.Submission, error) {
 	submission, err := newSubmission(a, in, message)
 	if err != nil {
 		return nil, err
 	}
-	submission.ID = attempt.Plan
+	submission.ID = id
 	made, err := s.store.Create(ctx, submission, s.giveUp, func(w io.Writer, made *submit.Submission) error {
 		info, err := message.write(ctx, &limitedWriter{w: w, left: maxMessage})
 		made.EightBit, made.UTF8 = info.EightBit, made.UTF8 || info.UTF8
@@ -87,8 +100,7 @@ func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1
 	if err != nil {
 		return nil, fmt.Errorf("create submission: %w", err)
 	}
-	s.dropUploads(ctx, a.ID, in)
-	return s.wait(ctx, made, in)
+	return made, nil
 }
 
 // dropUploads forgets the uploads that a message was made of. What cannot be

@@ -41,12 +41,21 @@ func (e *UncertainError) Unwrap() error { return e.Err }
 // with an [*UncertainError], so that the work may have been done. After any
 // other error of run the request counts as not made.
 func (s *Store) Do(ctx context.Context, scope, id string, content []byte, run func(ctx context.Context, again bool) (string, error)) (string, error) {
-	a, err := s.Begin(ctx, scope, id, content, "")
+	return s.DoPlanned(ctx, scope, id, content, "", func(ctx context.Context, _ string, again bool) (string, error) { return run(ctx, again) })
+}
+
+// DoPlanned is Do for work that begins with a decision, such as the ids of what is
+// to be made. run is given the plan of the first call that may have done some of the
+// work, so that it can tell what is done already.
+func (s *Store) DoPlanned(ctx context.Context, scope, id string, content []byte, plan string,
+	run func(ctx context.Context, plan string, again bool) (string, error),
+) (string, error) {
+	a, err := s.Begin(ctx, scope, id, content, plan)
 	switch {
 	case err != nil:
 		return "", err
 	case a.store == nil:
-		return run(ctx, false)
+		return run(ctx, a.Plan, false)
 	case a.Outcome != "":
 		return a.Outcome, nil
 	case a.Repeated && !a.uncertain && time.Since(a.written) < s.stale:
@@ -57,7 +66,7 @@ func (s *Store) Do(ctx context.Context, scope, id string, content []byte, run fu
 			return "", fmt.Errorf("%w: %w", ErrInProgress, err) // somebody else was faster
 		}
 	}
-	outcome, err := a.whileBeating(ctx, func(ctx context.Context) (string, error) { return run(ctx, a.Repeated) })
+	outcome, err := a.whileBeating(ctx, func(ctx context.Context) (string, error) { return run(ctx, a.Plan, a.Repeated) })
 	a.settle(ctx, outcome, err)
 	return outcome, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -100,5 +101,24 @@ func TestDoInProgress(t *testing.T) {
 	}
 	if !again.Load() {
 		t.Error("the second call was not told that it comes again")
+	}
+}
+
+func TestDoPlannedKeepsThePlan(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	var plans []string
+	run := func(err error) func(context.Context, string, bool) (string, error) {
+		return func(_ context.Context, plan string, again bool) (string, error) {
+			plans = append(plans, fmt.Sprint(plan, again))
+			return "done", err
+		}
+	}
+	for i, err := range []error{errors.New("refused"), &UncertainError{Err: errors.New("cut off")}, nil, nil} {
+		_, _ = s.DoPlanned(t.Context(), "a", "id", []byte("x"), fmt.Sprint("plan", i), run(err))
+	}
+	// What was refused was not made; what was cut off goes on with its own plan.
+	if got := strings.Join(plans, " "); got != "plan0false plan1false plan1true" {
+		t.Errorf("plans %s", got)
 	}
 }

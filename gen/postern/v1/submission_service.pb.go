@@ -9,8 +9,10 @@ package posternv1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
+	status "google.golang.org/genproto/googleapis/rpc/status"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -89,6 +91,149 @@ func (x *CreateSubmissionRequest) GetRequestId() string {
 	return ""
 }
 
+// Asks for a message to be sent to many, each with values of his own.
+type MergeSubmissionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the account that it is sent from.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The name of the template that the messages are made of. Without it `subject`,
+	// `text` and `html` of the submission are the templates.
+	Template string `protobuf:"bytes,2,opt,name=template,proto3" json:"template,omitempty"`
+	// What the messages have in common: `from`, `reply_to`, `headers`, `attachments`,
+	// `calendar`, `envelope.mail_from`, `dsn`, `send_time` and `save_to_sent`, and
+	// without `template` the templates `subject`, `text` and `html`. Nothing else can
+	// be given.
+	Submission *Submission `protobuf:"bytes,3,opt,name=submission,proto3" json:"submission,omitempty"`
+	// Who gets it.
+	Recipients []*MergeSubmissionsRequest_Recipient `protobuf:"bytes,4,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	// Nothing is sent: the answer says what would go wrong.
+	ValidateOnly bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Makes the call safe to repeat: the same id with the same content gives the
+	// first answer again for 24 hours. In REST the `Idempotency-Key` header does the
+	// same.
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeSubmissionsRequest) Reset() {
+	*x = MergeSubmissionsRequest{}
+	mi := &file_postern_v1_submission_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeSubmissionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeSubmissionsRequest) ProtoMessage() {}
+
+func (x *MergeSubmissionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_submission_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeSubmissionsRequest.ProtoReflect.Descriptor instead.
+func (*MergeSubmissionsRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *MergeSubmissionsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *MergeSubmissionsRequest) GetTemplate() string {
+	if x != nil {
+		return x.Template
+	}
+	return ""
+}
+
+func (x *MergeSubmissionsRequest) GetSubmission() *Submission {
+	if x != nil {
+		return x.Submission
+	}
+	return nil
+}
+
+func (x *MergeSubmissionsRequest) GetRecipients() []*MergeSubmissionsRequest_Recipient {
+	if x != nil {
+		return x.Recipients
+	}
+	return nil
+}
+
+func (x *MergeSubmissionsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *MergeSubmissionsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// What became of a mail merge.
+type MergeSubmissionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each recipient, in the order of the request.
+	Results       []*MergeSubmissionsResponse_Result `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeSubmissionsResponse) Reset() {
+	*x = MergeSubmissionsResponse{}
+	mi := &file_postern_v1_submission_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeSubmissionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeSubmissionsResponse) ProtoMessage() {}
+
+func (x *MergeSubmissionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_submission_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeSubmissionsResponse.ProtoReflect.Descriptor instead.
+func (*MergeSubmissionsResponse) Descriptor() ([]byte, []int) {
+	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *MergeSubmissionsResponse) GetResults() []*MergeSubmissionsResponse_Result {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
 // Asks for one submission.
 type GetSubmissionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -100,7 +245,7 @@ type GetSubmissionRequest struct {
 
 func (x *GetSubmissionRequest) Reset() {
 	*x = GetSubmissionRequest{}
-	mi := &file_postern_v1_submission_service_proto_msgTypes[1]
+	mi := &file_postern_v1_submission_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -112,7 +257,7 @@ func (x *GetSubmissionRequest) String() string {
 func (*GetSubmissionRequest) ProtoMessage() {}
 
 func (x *GetSubmissionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_submission_service_proto_msgTypes[1]
+	mi := &file_postern_v1_submission_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -125,7 +270,7 @@ func (x *GetSubmissionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSubmissionRequest.ProtoReflect.Descriptor instead.
 func (*GetSubmissionRequest) Descriptor() ([]byte, []int) {
-	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{1}
+	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetSubmissionRequest) GetName() string {
@@ -151,7 +296,7 @@ type ListSubmissionsRequest struct {
 
 func (x *ListSubmissionsRequest) Reset() {
 	*x = ListSubmissionsRequest{}
-	mi := &file_postern_v1_submission_service_proto_msgTypes[2]
+	mi := &file_postern_v1_submission_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -163,7 +308,7 @@ func (x *ListSubmissionsRequest) String() string {
 func (*ListSubmissionsRequest) ProtoMessage() {}
 
 func (x *ListSubmissionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_submission_service_proto_msgTypes[2]
+	mi := &file_postern_v1_submission_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -176,7 +321,7 @@ func (x *ListSubmissionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubmissionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSubmissionsRequest) Descriptor() ([]byte, []int) {
-	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{2}
+	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListSubmissionsRequest) GetParent() string {
@@ -213,7 +358,7 @@ type ListSubmissionsResponse struct {
 
 func (x *ListSubmissionsResponse) Reset() {
 	*x = ListSubmissionsResponse{}
-	mi := &file_postern_v1_submission_service_proto_msgTypes[3]
+	mi := &file_postern_v1_submission_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -225,7 +370,7 @@ func (x *ListSubmissionsResponse) String() string {
 func (*ListSubmissionsResponse) ProtoMessage() {}
 
 func (x *ListSubmissionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_submission_service_proto_msgTypes[3]
+	mi := &file_postern_v1_submission_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -238,7 +383,7 @@ func (x *ListSubmissionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubmissionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSubmissionsResponse) Descriptor() ([]byte, []int) {
-	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{3}
+	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListSubmissionsResponse) GetSubmissions() []*Submission {
@@ -266,7 +411,7 @@ type CancelSubmissionRequest struct {
 
 func (x *CancelSubmissionRequest) Reset() {
 	*x = CancelSubmissionRequest{}
-	mi := &file_postern_v1_submission_service_proto_msgTypes[4]
+	mi := &file_postern_v1_submission_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -278,7 +423,7 @@ func (x *CancelSubmissionRequest) String() string {
 func (*CancelSubmissionRequest) ProtoMessage() {}
 
 func (x *CancelSubmissionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_submission_service_proto_msgTypes[4]
+	mi := &file_postern_v1_submission_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -291,7 +436,7 @@ func (x *CancelSubmissionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelSubmissionRequest.ProtoReflect.Descriptor instead.
 func (*CancelSubmissionRequest) Descriptor() ([]byte, []int) {
-	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{4}
+	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CancelSubmissionRequest) GetName() string {
@@ -312,7 +457,7 @@ type RetrySubmissionRequest struct {
 
 func (x *RetrySubmissionRequest) Reset() {
 	*x = RetrySubmissionRequest{}
-	mi := &file_postern_v1_submission_service_proto_msgTypes[5]
+	mi := &file_postern_v1_submission_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -324,7 +469,7 @@ func (x *RetrySubmissionRequest) String() string {
 func (*RetrySubmissionRequest) ProtoMessage() {}
 
 func (x *RetrySubmissionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_submission_service_proto_msgTypes[5]
+	mi := &file_postern_v1_submission_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -337,7 +482,7 @@ func (x *RetrySubmissionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetrySubmissionRequest.ProtoReflect.Descriptor instead.
 func (*RetrySubmissionRequest) Descriptor() ([]byte, []int) {
-	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{5}
+	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RetrySubmissionRequest) GetName() string {
@@ -347,12 +492,123 @@ func (x *RetrySubmissionRequest) GetName() string {
 	return ""
 }
 
+// Somebody who gets the message.
+type MergeSubmissionsRequest_Recipient struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who it is.
+	To *Address `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"`
+	// What is filled in for him: a JSON object, in which `null` is empty text.
+	Variables     *structpb.Struct `protobuf:"bytes,2,opt,name=variables,proto3" json:"variables,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeSubmissionsRequest_Recipient) Reset() {
+	*x = MergeSubmissionsRequest_Recipient{}
+	mi := &file_postern_v1_submission_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeSubmissionsRequest_Recipient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeSubmissionsRequest_Recipient) ProtoMessage() {}
+
+func (x *MergeSubmissionsRequest_Recipient) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_submission_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeSubmissionsRequest_Recipient.ProtoReflect.Descriptor instead.
+func (*MergeSubmissionsRequest_Recipient) Descriptor() ([]byte, []int) {
+	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{1, 0}
+}
+
+func (x *MergeSubmissionsRequest_Recipient) GetTo() *Address {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *MergeSubmissionsRequest_Recipient) GetVariables() *structpb.Struct {
+	if x != nil {
+		return x.Variables
+	}
+	return nil
+}
+
+// What became of one recipient.
+type MergeSubmissionsResponse_Result struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of his submission. Empty where there is an error, and where the call
+	// was only to validate.
+	Submission string `protobuf:"bytes,1,opt,name=submission,proto3" json:"submission,omitempty"`
+	// Why he does not get the message, in the form that all errors have.
+	Error         *status.Status `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeSubmissionsResponse_Result) Reset() {
+	*x = MergeSubmissionsResponse_Result{}
+	mi := &file_postern_v1_submission_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeSubmissionsResponse_Result) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeSubmissionsResponse_Result) ProtoMessage() {}
+
+func (x *MergeSubmissionsResponse_Result) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_submission_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeSubmissionsResponse_Result.ProtoReflect.Descriptor instead.
+func (*MergeSubmissionsResponse_Result) Descriptor() ([]byte, []int) {
+	return file_postern_v1_submission_service_proto_rawDescGZIP(), []int{2, 0}
+}
+
+func (x *MergeSubmissionsResponse_Result) GetSubmission() string {
+	if x != nil {
+		return x.Submission
+	}
+	return ""
+}
+
+func (x *MergeSubmissionsResponse_Result) GetError() *status.Status {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 var File_postern_v1_submission_service_proto protoreflect.FileDescriptor
 
 const file_postern_v1_submission_service_proto_rawDesc = "" +
 	"\n" +
 	"#postern/v1/submission_service.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bpostern/v1/submission.proto\"\xee\x01\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\x1a\x18postern/v1/message.proto\x1a\x1bpostern/v1/submission.proto\"\xee\x01\n" +
 	"\x17CreateSubmissionRequest\x12X\n" +
 	"\x06parent\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x14\x12\x12postern/Submission\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x12B\n" +
 	"\n" +
@@ -360,7 +616,31 @@ const file_postern_v1_submission_service_proto_rawDesc = "" +
 	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\n" +
 	"submission\x125\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x16\xe2A\x01\x01\xbaH\x0fr\r\x18\x80\x012\b^[!-~]*$R\trequestId\"\x8c\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x16\xe2A\x01\x01\xbaH\x0fr\r\x18\x80\x012\b^[!-~]*$R\trequestId\"\xc8\x04\n" +
+	"\x17MergeSubmissionsRequest\x12X\n" +
+	"\x06parent\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x14\x12\x12postern/Submission\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x12^\n" +
+	"\btemplate\x18\x02 \x01(\tBB\xe2A\x01\x01\xfaA\x12\n" +
+	"\x10postern/Template\xbaH&\xd8\x01\x01r!2\x1f^templates/[A-Za-z0-9_-]{1,63}$R\btemplate\x12<\n" +
+	"\n" +
+	"submission\x18\x03 \x01(\v2\x16.postern.v1.SubmissionB\x04\xe2A\x01\x01R\n" +
+	"submission\x12^\n" +
+	"\n" +
+	"recipients\x18\x04 \x03(\v2-.postern.v1.MergeSubmissionsRequest.RecipientB\x0f\xe2A\x01\x02\xbaH\b\x92\x01\x05\b\x01\x10\xf4\x03R\n" +
+	"recipients\x12)\n" +
+	"\rvalidate_only\x18\x05 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\x125\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tB\x16\xe2A\x01\x01\xbaH\x0fr\r\x18\x80\x012\b^[!-~]*$R\trequestId\x1as\n" +
+	"\tRecipient\x12)\n" +
+	"\x02to\x18\x01 \x01(\v2\x13.postern.v1.AddressB\x04\xe2A\x01\x02R\x02to\x12;\n" +
+	"\tvariables\x18\x02 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x01R\tvariables\"\xce\x01\n" +
+	"\x18MergeSubmissionsResponse\x12E\n" +
+	"\aresults\x18\x01 \x03(\v2+.postern.v1.MergeSubmissionsResponse.ResultR\aresults\x1ak\n" +
+	"\x06Result\x127\n" +
+	"\n" +
+	"submission\x18\x01 \x01(\tB\x17\xfaA\x14\n" +
+	"\x12postern/SubmissionR\n" +
+	"submission\x12(\n" +
+	"\x05error\x18\x02 \x01(\v2\x12.google.rpc.StatusR\x05error\"\x8c\x01\n" +
 	"\x14GetSubmissionRequest\x12t\n" +
 	"\x04name\x18\x01 \x01(\tB`\xe2A\x01\x02\xfaA\x14\n" +
 	"\x12postern/Submission\xbaHBr@2>^accounts/[A-Za-z0-9_-]{1,63}/submissions/[A-Za-z0-9_-]{1,63}$R\x04name\"\xcc\x01\n" +
@@ -377,10 +657,11 @@ const file_postern_v1_submission_service_proto_rawDesc = "" +
 	"\x12postern/Submission\xbaHBr@2>^accounts/[A-Za-z0-9_-]{1,63}/submissions/[A-Za-z0-9_-]{1,63}$R\x04name\"\x8e\x01\n" +
 	"\x16RetrySubmissionRequest\x12t\n" +
 	"\x04name\x18\x01 \x01(\tB`\xe2A\x01\x02\xfaA\x14\n" +
-	"\x12postern/Submission\xbaHBr@2>^accounts/[A-Za-z0-9_-]{1,63}/submissions/[A-Za-z0-9_-]{1,63}$R\x04name2\xe1\x05\n" +
+	"\x12postern/Submission\xbaHBr@2>^accounts/[A-Za-z0-9_-]{1,63}/submissions/[A-Za-z0-9_-]{1,63}$R\x04name2\x96\a\n" +
 	"\x11SubmissionService\x12\x9c\x01\n" +
 	"\x10CreateSubmission\x12#.postern.v1.CreateSubmissionRequest\x1a\x16.postern.v1.Submission\"K\xdaA\x11parent,submission\x82\xd3\xe4\x93\x021:\n" +
-	"submission\"#/v1/{parent=accounts/*}/submissions\x12}\n" +
+	"submission\"#/v1/{parent=accounts/*}/submissions\x12\xb2\x01\n" +
+	"\x10MergeSubmissions\x12#.postern.v1.MergeSubmissionsRequest\x1a$.postern.v1.MergeSubmissionsResponse\"S\xdaA\x1cparent,submission,recipients\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{parent=accounts/*}/submissions:merge\x12}\n" +
 	"\rGetSubmission\x12 .postern.v1.GetSubmissionRequest\x1a\x16.postern.v1.Submission\"2\xdaA\x04name\x82\xd3\xe4\x93\x02%\x12#/v1/{name=accounts/*/submissions/*}\x12\x90\x01\n" +
 	"\x0fListSubmissions\x12\".postern.v1.ListSubmissionsRequest\x1a#.postern.v1.ListSubmissionsResponse\"4\xdaA\x06parent\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=accounts/*}/submissions\x12\x8d\x01\n" +
 	"\x10CancelSubmission\x12#.postern.v1.CancelSubmissionRequest\x1a\x16.postern.v1.Submission\"<\xdaA\x04name\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/{name=accounts/*/submissions/*}:cancel\x12\x8a\x01\n" +
@@ -398,34 +679,49 @@ func file_postern_v1_submission_service_proto_rawDescGZIP() []byte {
 	return file_postern_v1_submission_service_proto_rawDescData
 }
 
-var file_postern_v1_submission_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_postern_v1_submission_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_postern_v1_submission_service_proto_goTypes = []any{
-	(*CreateSubmissionRequest)(nil), // 0: postern.v1.CreateSubmissionRequest
-	(*GetSubmissionRequest)(nil),    // 1: postern.v1.GetSubmissionRequest
-	(*ListSubmissionsRequest)(nil),  // 2: postern.v1.ListSubmissionsRequest
-	(*ListSubmissionsResponse)(nil), // 3: postern.v1.ListSubmissionsResponse
-	(*CancelSubmissionRequest)(nil), // 4: postern.v1.CancelSubmissionRequest
-	(*RetrySubmissionRequest)(nil),  // 5: postern.v1.RetrySubmissionRequest
-	(*Submission)(nil),              // 6: postern.v1.Submission
+	(*CreateSubmissionRequest)(nil),           // 0: postern.v1.CreateSubmissionRequest
+	(*MergeSubmissionsRequest)(nil),           // 1: postern.v1.MergeSubmissionsRequest
+	(*MergeSubmissionsResponse)(nil),          // 2: postern.v1.MergeSubmissionsResponse
+	(*GetSubmissionRequest)(nil),              // 3: postern.v1.GetSubmissionRequest
+	(*ListSubmissionsRequest)(nil),            // 4: postern.v1.ListSubmissionsRequest
+	(*ListSubmissionsResponse)(nil),           // 5: postern.v1.ListSubmissionsResponse
+	(*CancelSubmissionRequest)(nil),           // 6: postern.v1.CancelSubmissionRequest
+	(*RetrySubmissionRequest)(nil),            // 7: postern.v1.RetrySubmissionRequest
+	(*MergeSubmissionsRequest_Recipient)(nil), // 8: postern.v1.MergeSubmissionsRequest.Recipient
+	(*MergeSubmissionsResponse_Result)(nil),   // 9: postern.v1.MergeSubmissionsResponse.Result
+	(*Submission)(nil),                        // 10: postern.v1.Submission
+	(*Address)(nil),                           // 11: postern.v1.Address
+	(*structpb.Struct)(nil),                   // 12: google.protobuf.Struct
+	(*status.Status)(nil),                     // 13: google.rpc.Status
 }
 var file_postern_v1_submission_service_proto_depIdxs = []int32{
-	6, // 0: postern.v1.CreateSubmissionRequest.submission:type_name -> postern.v1.Submission
-	6, // 1: postern.v1.ListSubmissionsResponse.submissions:type_name -> postern.v1.Submission
-	0, // 2: postern.v1.SubmissionService.CreateSubmission:input_type -> postern.v1.CreateSubmissionRequest
-	1, // 3: postern.v1.SubmissionService.GetSubmission:input_type -> postern.v1.GetSubmissionRequest
-	2, // 4: postern.v1.SubmissionService.ListSubmissions:input_type -> postern.v1.ListSubmissionsRequest
-	4, // 5: postern.v1.SubmissionService.CancelSubmission:input_type -> postern.v1.CancelSubmissionRequest
-	5, // 6: postern.v1.SubmissionService.RetrySubmission:input_type -> postern.v1.RetrySubmissionRequest
-	6, // 7: postern.v1.SubmissionService.CreateSubmission:output_type -> postern.v1.Submission
-	6, // 8: postern.v1.SubmissionService.GetSubmission:output_type -> postern.v1.Submission
-	3, // 9: postern.v1.SubmissionService.ListSubmissions:output_type -> postern.v1.ListSubmissionsResponse
-	6, // 10: postern.v1.SubmissionService.CancelSubmission:output_type -> postern.v1.Submission
-	6, // 11: postern.v1.SubmissionService.RetrySubmission:output_type -> postern.v1.Submission
-	7, // [7:12] is the sub-list for method output_type
-	2, // [2:7] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	10, // 0: postern.v1.CreateSubmissionRequest.submission:type_name -> postern.v1.Submission
+	10, // 1: postern.v1.MergeSubmissionsRequest.submission:type_name -> postern.v1.Submission
+	8,  // 2: postern.v1.MergeSubmissionsRequest.recipients:type_name -> postern.v1.MergeSubmissionsRequest.Recipient
+	9,  // 3: postern.v1.MergeSubmissionsResponse.results:type_name -> postern.v1.MergeSubmissionsResponse.Result
+	10, // 4: postern.v1.ListSubmissionsResponse.submissions:type_name -> postern.v1.Submission
+	11, // 5: postern.v1.MergeSubmissionsRequest.Recipient.to:type_name -> postern.v1.Address
+	12, // 6: postern.v1.MergeSubmissionsRequest.Recipient.variables:type_name -> google.protobuf.Struct
+	13, // 7: postern.v1.MergeSubmissionsResponse.Result.error:type_name -> google.rpc.Status
+	0,  // 8: postern.v1.SubmissionService.CreateSubmission:input_type -> postern.v1.CreateSubmissionRequest
+	1,  // 9: postern.v1.SubmissionService.MergeSubmissions:input_type -> postern.v1.MergeSubmissionsRequest
+	3,  // 10: postern.v1.SubmissionService.GetSubmission:input_type -> postern.v1.GetSubmissionRequest
+	4,  // 11: postern.v1.SubmissionService.ListSubmissions:input_type -> postern.v1.ListSubmissionsRequest
+	6,  // 12: postern.v1.SubmissionService.CancelSubmission:input_type -> postern.v1.CancelSubmissionRequest
+	7,  // 13: postern.v1.SubmissionService.RetrySubmission:input_type -> postern.v1.RetrySubmissionRequest
+	10, // 14: postern.v1.SubmissionService.CreateSubmission:output_type -> postern.v1.Submission
+	2,  // 15: postern.v1.SubmissionService.MergeSubmissions:output_type -> postern.v1.MergeSubmissionsResponse
+	10, // 16: postern.v1.SubmissionService.GetSubmission:output_type -> postern.v1.Submission
+	5,  // 17: postern.v1.SubmissionService.ListSubmissions:output_type -> postern.v1.ListSubmissionsResponse
+	10, // 18: postern.v1.SubmissionService.CancelSubmission:output_type -> postern.v1.Submission
+	10, // 19: postern.v1.SubmissionService.RetrySubmission:output_type -> postern.v1.Submission
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_submission_service_proto_init() }
@@ -433,6 +729,7 @@ func file_postern_v1_submission_service_proto_init() {
 	if File_postern_v1_submission_service_proto != nil {
 		return
 	}
+	file_postern_v1_message_proto_init()
 	file_postern_v1_submission_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -440,7 +737,7 @@ func file_postern_v1_submission_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_submission_service_proto_rawDesc), len(file_postern_v1_submission_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

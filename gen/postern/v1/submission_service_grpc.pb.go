@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	SubmissionService_CreateSubmission_FullMethodName = "/postern.v1.SubmissionService/CreateSubmission"
+	SubmissionService_MergeSubmissions_FullMethodName = "/postern.v1.SubmissionService/MergeSubmissions"
 	SubmissionService_GetSubmission_FullMethodName    = "/postern.v1.SubmissionService/GetSubmission"
 	SubmissionService_ListSubmissions_FullMethodName  = "/postern.v1.SubmissionService/ListSubmissions"
 	SubmissionService_CancelSubmission_FullMethodName = "/postern.v1.SubmissionService/CancelSubmission"
@@ -48,6 +49,30 @@ type SubmissionServiceClient interface {
 	// id was used with other content within 24 hours; for `reply` and for
 	// attachments of messages, those of GetMessage.
 	CreateSubmission(ctx context.Context, in *CreateSubmissionRequest, opts ...grpc.CallOption) (*Submission, error)
+	// Sends a message to many, each with values of his own: a mail merge. It becomes
+	// one submission for each recipient, who sees no other.
+	//
+	// Subject, text and HTML are templates, see Template, which are filled in with the
+	// variables of each recipient. What is wrong with one recipient, such as an address
+	// that is none or a variable that is missing, is told in his place in the answer
+	// and does not concern the others.
+	//
+	// A repetition with the same request id gives the first answer again. Where the
+	// first call died, or failed for some in a way that may pass (`UNAVAILABLE`), it
+	// goes on with those who have no submission yet. So nobody gets the message twice.
+	// Uploads can be attached again as long as the message
+	// could not be sent to all.
+	//
+	// Errors of the call: `ACCOUNT_NOT_FOUND` and `TEMPLATE_NOT_FOUND` (NOT_FOUND);
+	// `SMTP_NOT_CONFIGURED` (FAILED_PRECONDITION); `TEMPLATE_INVALID`
+	// (INVALID_ARGUMENT); `REQUEST_ID_REUSED` (INVALID_ARGUMENT);
+	// `REQUEST_IN_PROGRESS` (ABORTED) while the first call with the request id is
+	// under way. Errors of a recipient: `VARIABLE_MISSING` (INVALID_ARGUMENT), with
+	// the `key` in its metadata; `TEMPLATE_FAILED` (INVALID_ARGUMENT), where the
+	// templates cannot be filled in with the variables for another reason;
+	// `MERGE_TOO_LARGE` (INVALID_ARGUMENT), where the messages before his have 1 GiB
+	// together; and those of CreateSubmission.
+	MergeSubmissions(ctx context.Context, in *MergeSubmissionsRequest, opts ...grpc.CallOption) (*MergeSubmissionsResponse, error)
 	// Gets a submission. Its text and its attachments are not in the answer.
 	//
 	// Errors: `SUBMISSION_NOT_FOUND` (NOT_FOUND).
@@ -84,6 +109,16 @@ func (c *submissionServiceClient) CreateSubmission(ctx context.Context, in *Crea
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Submission)
 	err := c.cc.Invoke(ctx, SubmissionService_CreateSubmission_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *submissionServiceClient) MergeSubmissions(ctx context.Context, in *MergeSubmissionsRequest, opts ...grpc.CallOption) (*MergeSubmissionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MergeSubmissionsResponse)
+	err := c.cc.Invoke(ctx, SubmissionService_MergeSubmissions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +187,30 @@ type SubmissionServiceServer interface {
 	// id was used with other content within 24 hours; for `reply` and for
 	// attachments of messages, those of GetMessage.
 	CreateSubmission(context.Context, *CreateSubmissionRequest) (*Submission, error)
+	// Sends a message to many, each with values of his own: a mail merge. It becomes
+	// one submission for each recipient, who sees no other.
+	//
+	// Subject, text and HTML are templates, see Template, which are filled in with the
+	// variables of each recipient. What is wrong with one recipient, such as an address
+	// that is none or a variable that is missing, is told in his place in the answer
+	// and does not concern the others.
+	//
+	// A repetition with the same request id gives the first answer again. Where the
+	// first call died, or failed for some in a way that may pass (`UNAVAILABLE`), it
+	// goes on with those who have no submission yet. So nobody gets the message twice.
+	// Uploads can be attached again as long as the message
+	// could not be sent to all.
+	//
+	// Errors of the call: `ACCOUNT_NOT_FOUND` and `TEMPLATE_NOT_FOUND` (NOT_FOUND);
+	// `SMTP_NOT_CONFIGURED` (FAILED_PRECONDITION); `TEMPLATE_INVALID`
+	// (INVALID_ARGUMENT); `REQUEST_ID_REUSED` (INVALID_ARGUMENT);
+	// `REQUEST_IN_PROGRESS` (ABORTED) while the first call with the request id is
+	// under way. Errors of a recipient: `VARIABLE_MISSING` (INVALID_ARGUMENT), with
+	// the `key` in its metadata; `TEMPLATE_FAILED` (INVALID_ARGUMENT), where the
+	// templates cannot be filled in with the variables for another reason;
+	// `MERGE_TOO_LARGE` (INVALID_ARGUMENT), where the messages before his have 1 GiB
+	// together; and those of CreateSubmission.
+	MergeSubmissions(context.Context, *MergeSubmissionsRequest) (*MergeSubmissionsResponse, error)
 	// Gets a submission. Its text and its attachments are not in the answer.
 	//
 	// Errors: `SUBMISSION_NOT_FOUND` (NOT_FOUND).
@@ -186,6 +245,9 @@ type UnimplementedSubmissionServiceServer struct{}
 
 func (UnimplementedSubmissionServiceServer) CreateSubmission(context.Context, *CreateSubmissionRequest) (*Submission, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateSubmission not implemented")
+}
+func (UnimplementedSubmissionServiceServer) MergeSubmissions(context.Context, *MergeSubmissionsRequest) (*MergeSubmissionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MergeSubmissions not implemented")
 }
 func (UnimplementedSubmissionServiceServer) GetSubmission(context.Context, *GetSubmissionRequest) (*Submission, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSubmission not implemented")
@@ -234,6 +296,24 @@ func _SubmissionService_CreateSubmission_Handler(srv interface{}, ctx context.Co
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(SubmissionServiceServer).CreateSubmission(ctx, req.(*CreateSubmissionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SubmissionService_MergeSubmissions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MergeSubmissionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SubmissionServiceServer).MergeSubmissions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SubmissionService_MergeSubmissions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SubmissionServiceServer).MergeSubmissions(ctx, req.(*MergeSubmissionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -320,6 +400,10 @@ var SubmissionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateSubmission",
 			Handler:    _SubmissionService_CreateSubmission_Handler,
+		},
+		{
+			MethodName: "MergeSubmissions",
+			Handler:    _SubmissionService_MergeSubmissions_Handler,
 		},
 		{
 			MethodName: "GetSubmission",

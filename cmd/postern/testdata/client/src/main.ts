@@ -342,6 +342,22 @@ const calls: Calls = {
     const { templates } = ok(await client.GET("/v1/templates"));
     if (templates?.length !== 1) throw new Error(`${templates?.length} templates`);
   },
+  SubmissionService_MergeSubmissions: async () => {
+    const { results } = ok(
+      await client.POST("/v1/accounts/{account}/submissions:merge", {
+        params: { path },
+        body: {
+          template: "templates/welcome",
+          recipients: [
+            { to: { address: "bob@example.com" }, variables: { name: "Bob" } },
+            { to: { address: "eve@example.com" }, variables: {} },
+          ],
+        },
+      }),
+    );
+    must(results?.[0]?.submission, "Bob's submission");
+    if (!results?.[1]?.error?.message?.includes("name")) throw new Error("the missing name is not told");
+  },
   TemplateService_UpdateTemplate: async () => {
     const updated = ok(
       await client.PATCH("/v1/templates/{template}", {
