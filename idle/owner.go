@@ -35,11 +35,11 @@ type owner struct {
 	created, deleted bool
 	// paused says that the log tells that the account is paused.
 	paused bool
-	// submissions is up to where submissions were told of, as far as the log says
-	// so and nothing else does.
+	// While the account is taken, submissions is up to where submissions were told
+	// of, as the log says, and bounced are the bounces that it tells of: they may not
+	// be noted yet.
 	submissions map[string]int
-	// bounced are the bounces that the log tells of which may not be noted yet.
-	bounced []*event.MessageBounced
+	bounced     []*event.MessageBounced
 	// unreadable are reports at whose reading a session ended.
 	unreadable map[folder.MessageID]bool
 	// lost says what the log no longer tells, empty when nothing.

@@ -60,7 +60,8 @@ const toldAtOnce = 100
 
 // tellSubmissions tells of what became of the account's submissions. Telling and
 // noting that it was told are two steps: what was told and not noted, the log says,
-// see [owner.replay].
+// and whoever
+// takes the account notes it then, see [owner.take].
 func (o *owner) tellSubmissions(ctx context.Context) error {
 	for {
 		untold, err := o.config.Submissions.Untold(ctx, o.id(), toldAtOnce)
@@ -75,25 +76,31 @@ func (o *owner) tellSubmissions(ctx context.Context) error {
 		for i := range untold {
 			u := &untold[i]
 			last[u.Submission.ID] = u.Number
-			if u.Number > o.submissions[u.Submission.ID] {
-				facts = append(facts, factOf(u))
-			}
+			facts = append(facts, factOf(u))
 		}
-		if len(facts) > 0 {
-			if err := o.tell(ctx, facts...); err != nil {
-				return err
-			}
+		if err := o.tell(ctx, facts...); err != nil {
+			return err
 		}
-		for id, number := range last {
-			if err := o.config.Submissions.Told(ctx, o.id(), id, number); err != nil {
-				// Only the log knows now that it was told, so nothing may be saved
-				// that would keep this part of it from being replayed.
-				o.writer = nil
-				return logFailed(err)
-			}
-			delete(o.submissions, id)
+		if err := o.noteTold(ctx, last); err != nil {
+			// Only the log knows now that it was told, so nothing may be saved
+			// that would keep this part of it from being replayed.
+			o.writer = nil
+			return err
 		}
 	}
+}
+
+// noteTold notes up to where submissions were told of.
+func (o *owner) noteTold(ctx context.Context, numbers map[string]int) error {
+	if o.config.Submissions == nil {
+		return nil
+	}
+	for id, number := range numbers {
+		if err := o.config.Submissions.Told(ctx, o.id(), id, number); err != nil {
+			return logFailed(err)
+		}
+	}
+	return nil
 }
 
 // factOf is what a step of a submission is to the world.

@@ -33,10 +33,9 @@ func (o *owner) take(ctx context.Context) error {
 	if err := o.rollForward(ctx, from); err != nil {
 		return err
 	}
-	if err := o.markBounced(ctx, o.bounced); err != nil {
+	if err := o.noteReplayed(ctx); err != nil {
 		return err
 	}
-	o.bounced = nil
 	if err := o.forgetGone(ctx); err != nil {
 		return err
 	}
@@ -49,6 +48,19 @@ func (o *owner) take(ctx context.Context) error {
 	// What is appended here builds upon all that was replayed: had somebody
 	// else appended in between, it would be refused.
 	return o.tell(ctx, o.takenFacts()...)
+}
+
+// noteReplayed notes in the submissions what the log says of them. Once a position
+// is saved, the log up to there is not asked again.
+func (o *owner) noteReplayed(ctx context.Context) error {
+	if err := o.noteTold(ctx, o.submissions); err != nil {
+		return err
+	}
+	if err := o.markBounced(ctx, o.bounced); err != nil {
+		return err
+	}
+	o.submissions, o.bounced = nil, nil
+	return nil
 }
 
 // takenFacts are what is told when an account is taken.

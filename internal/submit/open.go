@@ -80,7 +80,8 @@ func (s *Store) openEntry(ctx context.Context, account, id string) (openEntry, e
 	return value, json.Unmarshal(entry.Value(), &value)
 }
 
-// Told notes that the transitions of a submission up to a number were told of.
+// Told notes that the transitions of a submission up to a number were told of, unless
+// that is noted.
 // Only the owner of the account's events calls it.
 func (s *Store) Told(ctx context.Context, account, id string, number int) error {
 	entry, err := s.kv.Get(ctx, openKey(account, id))
@@ -89,6 +90,13 @@ func (s *Store) Told(ctx context.Context, account, id string, number int) error 
 	}
 	if err != nil {
 		return fmt.Errorf("read what was told of submission %s: %w", id, err)
+	}
+	var noted openEntry
+	if err := json.Unmarshal(entry.Value(), &noted); err != nil {
+		return fmt.Errorf("read what was told of submission %s: %w", id, err)
+	}
+	if noted.Told >= number {
+		return s.closeIfDone(ctx, account, id, entry.Revision(), noted.Told)
 	}
 	value, err := json.Marshal(openEntry{Told: number})
 	if err != nil {
@@ -105,6 +113,9 @@ func (s *Store) Told(ctx context.Context, account, id string, number int) error 
 // opens the submission before it changes it, and so changes the revision.
 func (s *Store) closeIfDone(ctx context.Context, account, id string, revision uint64, told int) error {
 	submission, err := s.Get(ctx, account, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil // the outbox forgets the rest of it
+	}
 	if err != nil {
 		return err
 	}
