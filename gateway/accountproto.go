@@ -52,6 +52,11 @@ func settingsProto(a *account.Account) *posternv1.Account {
 	if a.SMTP != nil {
 		out.Smtp = serverProto(a.SMTP)
 	}
+	if a.Sending != (account.SendingPolicy{}) {
+		out.Sending = &posternv1.Account_SendingPolicy{
+			MaxConcurrent: int32(a.Sending.MaxConcurrent), MaxPerMinute: int32(a.Sending.MaxPerMinute), //nolint:gosec // validated
+		}
+	}
 	if a.Watch.PollInterval > 0 {
 		out.Watch.PollInterval = durationpb.New(a.Watch.PollInterval)
 	}
@@ -102,6 +107,9 @@ func applySettings(a *account.Account, in *posternv1.Account) {
 	a.Watch.PollInterval = in.GetWatch().GetPollInterval().AsDuration()
 	a.Watch.ExcludedFolders = in.GetWatch().GetExcludedFolders()
 	a.Watch.IdleFolders = in.GetWatch().GetIdleFolders()
+	a.Sending = account.SendingPolicy{
+		MaxConcurrent: int(in.GetSending().GetMaxConcurrent()), MaxPerMinute: int(in.GetSending().GetMaxPerMinute()),
+	}
 }
 
 func endpoint(in *posternv1.MailServer) account.Endpoint {

@@ -131,7 +131,7 @@ func (s *accountService) UpdateAccount(ctx context.Context, req *posternv1.Updat
 
 // settable are the fields that an update may change; the others are the
 // server's, and a mask that names them changes nothing (AIP-203).
-var settable = []string{"display_name", "email", "imap", "smtp", "watch", "labels"}
+var settable = []string{"display_name", "email", "imap", "smtp", "watch", "sending", "labels"}
 
 // updatePaths are the fields that an update is to change.
 func updatePaths(req *posternv1.UpdateAccountRequest) ([]maskPath, error) {

@@ -90,7 +90,7 @@ type options struct {
 
 // runOutbox runs the outbox of a house until the returned function is called.
 func runOutbox(ctx context.Context, store *submit.Store, accounts *account.Registry, connector *account.Connector, folders *folder.Registry) (stop func()) {
-	senders := submit.NewSenders(connector, 0, nil)
+	senders := submit.NewSenders(connector, nil)
 	outbox := submit.NewOutbox(submit.Config{
 		Store: store, Accounts: accounts, Sender: senders, Mailbox: &submit.IMAPMailbox{Connections: connector, Folders: folders},
 		Pause: func(int) time.Duration { return 50 * time.Millisecond },

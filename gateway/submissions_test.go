@@ -323,3 +323,30 @@ func TestSubmissionsAreListedByPages(t *testing.T) {
 		t.Errorf("listed %v, want %v", got, want)
 	}
 }
+
+func TestSendingPolicy(t *testing.T) {
+	t.Parallel()
+	s := newSender(t, smtptest.Config{})
+	policy := func(a answer) string { return fmt.Sprint(a.ok(t)["sending"]) }
+	if got := policy(s.do(t, http.MethodPatch, "/v1/"+s.name, object{"sending": object{"maxPerMinute": 2}})); got != "map[maxConcurrent:0 maxPerMinute:2]" {
+		t.Errorf("set to %s", got)
+	}
+	if got := policy(s.do(t, http.MethodPatch, "/v1/"+s.name, object{"sending": object{"maxConcurrent": 1}})); got != "map[maxConcurrent:1 maxPerMinute:2]" {
+		t.Errorf("changed to %s", got)
+	}
+	if a := s.do(t, http.MethodPatch, "/v1/"+s.name, object{"sending": object{"maxConcurrent": 21}}); a.status != http.StatusBadRequest {
+		t.Errorf("21 connections: %d %s", a.status, a.body)
+	}
+	for range 2 {
+		s.sent(t, object{"to": to("bob@example.com"), "text": "Hello", "saveToSent": "NEVER"})
+	}
+	waiting := s.submit(t, object{"to": to("bob@example.com"), "text": "Hello", "saveToSent": "NEVER"}).ok(t)
+	// Without the rate it goes out; with it, it would not within the minute.
+	s.do(t, http.MethodPost, "/v1/"+s.name+"/submissions", object{"to": to("bob@example.com"), "text": "Hello", "wait": "1s"})
+	if n := len(s.smtp.Deliveries()); n != 2 {
+		t.Errorf("%d messages went out within the minute, the rate is 2", n)
+	}
+	s.do(t, http.MethodPatch, "/v1/"+s.name+"?updateMask=sending", object{}).ok(t)
+	s.submit(t, object{"to": to("bob@example.com"), "text": "Hello"}).ok(t) // has the outbox look
+	s.until(t, "/v1/"+waiting["name"].(string), func(a answer) bool { return a.json(t)["state"] == "SENT" })
+}

@@ -155,6 +155,7 @@ func changedFields(a, b *account.Account) []string {
 		{"smtp", a.SMTP.Equal(b.SMTP)},
 		{"labels", maps.Equal(a.Labels, b.Labels)},
 		{"watch", a.Watch.Equal(b.Watch)},
+		{"sending", a.Sending == b.Sending},
 	} {
 		if !field.same {
 			fields = append(fields, field.name)

@@ -189,7 +189,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	if err != nil {
 		return err
 	}
-	senders := submit.NewSenders(connector, 0, imapconn.NewHostLimits(cfg.HostConnections, cfg.HostLogins))
+	senders := submit.NewSenders(connector, imapconn.NewHostLimits(cfg.HostConnections, cfg.HostLogins))
 	n.onClose(senders.Close)
 	n.outbox = submit.NewOutbox(submit.Config{
 		Store: submissions, Accounts: accounts, Sender: senders, Logger: n.log,

@@ -32,6 +32,8 @@ type Account struct {
 	SMTP   *Endpoint
 	Labels map[string]string
 	Watch  WatchPolicy
+	// Sending says how much is sent at a time.
+	Sending SendingPolicy
 	// Backfill says what is told of the mail that is there at first. It cannot be
 	// changed.
 	Backfill Backfill
@@ -106,6 +108,20 @@ type WatchPolicy struct {
 	// unless the server tells of all folders on one.
 	IdleFolders []string
 }
+
+// SendingPolicy says how much is sent through the SMTP server at a time.
+type SendingPolicy struct {
+	// MaxConcurrent is how many messages are sent at a time, 0 for the default.
+	MaxConcurrent int `json:"max_concurrent,omitempty"`
+	// MaxPerMinute is how many are sent within any minute, 0 for no bound.
+	MaxPerMinute int `json:"max_per_minute,omitempty"`
+}
+
+// Bounds of a SendingPolicy.
+const (
+	MaxSendingConcurrency = 20
+	MaxSendingPerMinute   = 10_000
+)
 
 // Backfill says what is told of the mail that was there before the account.
 type Backfill string

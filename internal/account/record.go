@@ -22,6 +22,7 @@ type record struct {
 	SMTP        *endpointRecord   `json:"smtp,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Watch       watchRecord       `json:"watch,omitzero"`
+	Sending     SendingPolicy     `json:"sending,omitzero"`
 	Backfill    Backfill          `json:"backfill,omitempty"`
 	Paused      bool              `json:"paused,omitempty"`
 	Reconnects  uint64            `json:"reconnects,omitempty"`
@@ -113,7 +114,7 @@ func (r *Registry) encode(a *Account, revision uint64, request string) ([]byte, 
 func newRecord(a *Account, seal func(field string, value secret.String) sealed) *record {
 	rec := &record{
 		Version: recordVersion, ID: a.ID, DisplayName: a.DisplayName, Email: a.Email,
-		IMAP: newEndpointRecord("imap", a.IMAP, seal), Labels: a.Labels, Watch: watchRecord(a.Watch),
+		IMAP: newEndpointRecord("imap", a.IMAP, seal), Labels: a.Labels, Watch: watchRecord(a.Watch), Sending: a.Sending,
 		Backfill: a.Backfill, Paused: a.Paused, Reconnects: a.Reconnects, Resyncs: a.Resyncs,
 		IdentityScheme: a.IdentityScheme, IdentityKey: seal("identity_key", a.IdentityKey),
 		CreateTime: a.CreateTime, UpdateTime: a.UpdateTime, Connection: a.ConnectionRevision,
@@ -163,7 +164,7 @@ func (r *Registry) decode(id string, value []byte) (*stored, error) {
 	s := &sealer{box: r.box, id: id}
 	a := &Account{
 		ID: id, DisplayName: rec.DisplayName, Email: rec.Email, IMAP: s.endpoint("imap", &rec.IMAP),
-		Labels: rec.Labels, Watch: WatchPolicy(rec.Watch),
+		Labels: rec.Labels, Watch: WatchPolicy(rec.Watch), Sending: rec.Sending,
 		Backfill: rec.Backfill, Paused: rec.Paused, Reconnects: rec.Reconnects, Resyncs: rec.Resyncs,
 		IdentityScheme: rec.IdentityScheme, IdentityKey: s.open("identity_key", rec.IdentityKey),
 		CreateTime: rec.CreateTime, UpdateTime: rec.UpdateTime, ConnectionRevision: rec.Connection,

@@ -102,6 +102,8 @@ func (a *Account) Validate() error {
 	}
 	v.labels(a.Labels)
 	v.watch(&a.Watch)
+	v.check(a.Sending.MaxConcurrent >= 0 && a.Sending.MaxConcurrent <= MaxSendingConcurrency, "sending.max_concurrent", "give at most %d", MaxSendingConcurrency)
+	v.check(a.Sending.MaxPerMinute >= 0 && a.Sending.MaxPerMinute <= MaxSendingPerMinute, "sending.max_per_minute", "give at most %d", MaxSendingPerMinute)
 	v.check(a.Backfill == BackfillNone || a.Backfill == BackfillEnvelopes, "backfill", "use NONE or ENVELOPES")
 	if len(v) > 0 {
 		return &ValidationError{Fields: v}

@@ -3,17 +3,19 @@ package submit
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
 func TestAgendaIsFair(t *testing.T) {
 	t.Parallel()
-	a := newAgenda(2, 3)
+	a := newAgenda(3, bounded(2, 0))
 	for i := range 5 {
-		a.add(ref{"busy", fmt.Sprint(i)}, noon)
+		a.add(ref{"busy", fmt.Sprint(i)}, noon, true)
 	}
-	a.add(ref{"quiet", "x"}, noon)
+	a.add(ref{"quiet", "x"}, noon, true)
 	var begun []string
 	for {
 		r, ok, _, _ := a.next(noon)
@@ -29,16 +31,16 @@ func TestAgendaIsFair(t *testing.T) {
 
 func TestAgendaWaitsForWhatIsDueLater(t *testing.T) {
 	t.Parallel()
-	a := newAgenda(1, 1)
+	a := newAgenda(1, bounded(1, 0))
 	if _, ok, _, none := a.next(noon); ok || !none {
 		t.Error("an empty agenda has nothing to do, for ever")
 	}
-	a.add(ref{"a", "1"}, noon.Add(time.Hour))
-	a.add(ref{"a", "2"}, noon.Add(2*time.Hour))
+	a.add(ref{"a", "1"}, noon.Add(time.Hour), true)
+	a.add(ref{"a", "2"}, noon.Add(2*time.Hour), true)
 	if _, ok, wait, _ := a.next(noon); ok || wait != time.Hour {
 		t.Errorf("wait %s", wait)
 	}
-	a.add(ref{"a", "2"}, noon.Add(time.Minute)) // moved forward
+	a.add(ref{"a", "2"}, noon.Add(time.Minute), true) // moved forward
 	if _, ok, wait, _ := a.next(noon); ok || wait != time.Minute {
 		t.Errorf("wait %s", wait)
 	}
@@ -47,15 +49,15 @@ func TestAgendaWaitsForWhatIsDueLater(t *testing.T) {
 		t.Errorf("%v %v", r, ok)
 	}
 	// Added while it is under way: it comes again.
-	a.add(r, noon.Add(3*time.Minute))
-	a.done(r, false, time.Time{})
+	a.add(r, noon.Add(3*time.Minute), true)
+	a.done(r, false, time.Time{}, true)
 	if _, ok, wait, _ := a.next(noon.Add(time.Minute)); ok || wait != 2*time.Minute {
 		t.Errorf("wait %s", wait)
 	}
 	// What was added meanwhile is not put off by whoever did not know of it.
 	r, _, _, _ = a.next(noon.Add(3 * time.Minute))
-	a.add(r, noon.Add(4*time.Minute))
-	a.done(r, true, noon.Add(time.Hour))
+	a.add(r, noon.Add(4*time.Minute), true)
+	a.done(r, true, noon.Add(time.Hour), true)
 	if _, ok, wait, _ := a.next(noon.Add(3 * time.Minute)); ok || wait != time.Minute {
 		t.Errorf("wait %s", wait)
 	}
@@ -67,12 +69,13 @@ func TestAgendaDoesAll(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		a := newAgenda(1+random.IntN(3), 1+random.IntN(6))
+		bounds := limits{concurrent: 1 + random.IntN(3), perMinute: random.IntN(3) * 50}
+		a := newAgenda(1+random.IntN(6), func(string) limits { return bounds })
 		left, running, perAccount := map[ref]int{}, map[ref]bool{}, map[string]int{}
 		now := noon
 		for range 300 {
 			r := ref{fmt.Sprint(random.IntN(4)), fmt.Sprint(random.IntN(20))}
-			a.add(r, now.Add(time.Duration(random.IntN(10))*time.Second))
+			a.add(r, now.Add(time.Duration(random.IntN(10))*time.Second), true)
 			left[r]++
 			now = now.Add(time.Second)
 			work(t, seed, a, now, left, running, perAccount)
@@ -107,7 +110,7 @@ func work(t *testing.T, seed uint64, a *agenda, now time.Time, left map[ref]int,
 		}
 		delete(left, r)
 		running[r] = true
-		if perAccount[r.account]++; perAccount[r.account] > a.perAccount || len(running) > a.total {
+		if perAccount[r.account]++; perAccount[r.account] > a.limitsOf(r.account).concurrent || len(running) > a.total {
 			t.Fatalf("seed %d: %d of account %s under way, %d in all", seed, perAccount[r.account], r.account, len(running))
 		}
 	}
@@ -116,5 +119,54 @@ func work(t *testing.T, seed uint64, a *agenda, now time.Time, left map[ref]int,
 func finish(a *agenda, r ref, running map[ref]bool, perAccount map[string]int) {
 	delete(running, r)
 	perAccount[r.account]--
-	a.done(r, false, time.Time{})
+	a.done(r, false, time.Time{}, true)
+}
+
+// bounded gives all accounts the same limits.
+func bounded(concurrent, perMinute int) func(string) limits {
+	return func(string) limits { return limits{concurrent, perMinute} }
+}
+
+func TestAgendaKeepsToRates(t *testing.T) {
+	t.Parallel()
+	bounds := map[string]limits{"slow": {5, 2}, "fast": {5, 0}}
+	a := newAgenda(100, func(account string) limits { return bounds[account] })
+	for i := range 5 {
+		a.add(ref{"slow", fmt.Sprint(i)}, noon.Add(time.Duration(i)), true)
+	}
+	a.add(ref{"fast", "x"}, noon, true)
+	begun := func(now time.Time) string {
+		var list []string
+		for {
+			r, ok, _, _ := a.next(now)
+			if !ok {
+				slices.Sort(list)
+				return strings.Join(list, " ")
+			}
+			list = append(list, r.account+r.id)
+			a.done(r, false, time.Time{}, true)
+		}
+	}
+	now := noon.Add(time.Second)
+	if got := begun(now); got != "fastx slow0 slow1" {
+		t.Errorf("at first %q", got)
+	}
+	if _, ok, wait, none := a.next(now.Add(10 * time.Second)); ok || none || wait != 50*time.Second {
+		t.Errorf("wait %s", wait)
+	}
+	// The end of what was sent does not wait for the rate.
+	a.add(ref{"slow", "copy"}, now, false)
+	if got := begun(now); got != "slowcopy" {
+		t.Errorf("then %q", got)
+	}
+	if got := begun(now.Add(59 * time.Second)); got != "" {
+		t.Errorf("within the minute %q", got)
+	}
+	if got := begun(now.Add(time.Minute)); got != "slow2 slow3" {
+		t.Errorf("after a minute %q", got)
+	}
+	bounds["slow"] = limits{5, 3} // what was sent before counts
+	if got := begun(now.Add(61 * time.Second)); got != "slow4" {
+		t.Errorf("with a higher rate %q", got)
+	}
 }

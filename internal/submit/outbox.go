@@ -113,7 +113,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 }
 
 func (o *Outbox) work(ctx context.Context) error {
-	o.agenda, o.run = newAgenda(o.config.AccountConcurrency, o.config.Concurrency), rand.Text()
+	o.agenda, o.run = newAgenda(o.config.Concurrency, func(id string) limits { return o.limitsOf(ctx, id) }), rand.Text()
 	// Before the list of what there is, so that nothing falls in between.
 	updates, err := o.config.Store.kv.Watch(ctx, submissionPrefix+">", jetstream.UpdatesOnly(), jetstream.IgnoreDeletes())
 	if err != nil {
@@ -129,7 +129,7 @@ func (o *Outbox) work(ctx context.Context) error {
 	}
 	for _, key := range open {
 		account, id := split(key)
-		o.agenda.add(ref{account, id}, time.Time{})
+		o.agenda.add(ref{account, id}, time.Time{}, true)
 	}
 	workCtx, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
@@ -145,6 +145,21 @@ type ended struct {
 	ref
 	again bool
 	due   time.Time
+	sends bool
+}
+
+// limitsOf are those of an account, as its settings say now.
+func (o *Outbox) limitsOf(ctx context.Context, id string) limits {
+	bounds := limits{concurrent: o.config.AccountConcurrency}
+	a, err := o.config.Accounts.Get(ctx, id)
+	if err != nil {
+		return bounds // whoever sends finds out
+	}
+	if a.Sending.MaxConcurrent > 0 {
+		bounds.concurrent = a.Sending.MaxConcurrent
+	}
+	bounds.perMinute = a.Sending.MaxPerMinute
+	return bounds
 }
 
 func (o *Outbox) loop(ctx, workCtx context.Context, updates jetstream.KeyWatcher, work *errgroup.Group) error {
@@ -159,8 +174,7 @@ func (o *Outbox) loop(ctx, workCtx context.Context, updates jetstream.KeyWatcher
 		next, ok, wait, none := o.agenda.next(time.Now())
 		if ok {
 			work.Go(func() error {
-				again, due := o.process(workCtx, next)
-				ends <- ended{next, again, due}
+				ends <- o.process(workCtx, next)
 				return nil
 			})
 			continue
@@ -178,7 +192,7 @@ func (o *Outbox) loop(ctx, workCtx context.Context, updates jetstream.KeyWatcher
 			}
 			o.note(entry)
 		case end := <-ends:
-			o.agenda.done(end.ref, end.again, end.due)
+			o.agenda.done(end.ref, end.again, end.due, end.sends)
 		case <-timer.C:
 		case <-sweep.C:
 			o.sweep(ctx)
@@ -200,7 +214,7 @@ func (o *Outbox) note(entry jetstream.KeyValueEntry) {
 	if submission.State == Sending && o.agenda.items[r] != nil && o.agenda.items[r].running {
 		return // this is the echo of our own step
 	}
-	o.agenda.add(r, submission.NextAttempt)
+	o.agenda.add(r, submission.NextAttempt, !submission.State.Final())
 }
 
 // sweep forgets what has ended for longer than it is kept.

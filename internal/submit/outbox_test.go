@@ -104,7 +104,7 @@ func newWorldOn(t *testing.T, js jetstream.JetStream, config smtptest.Config) *w
 	w.accounts["ann"] = &account.Account{ID: "ann", SMTP: &account.Endpoint{
 		Host: w.smtp.Host, Port: w.smtp.Port, TLSMode: account.Plaintext, Username: smtptest.Username, Password: secret.New(smtptest.Password),
 	}}
-	w.senders = submit.NewSenders(w.accounts, 0, nil)
+	w.senders = submit.NewSenders(w.accounts, nil)
 	t.Cleanup(w.senders.Close)
 	return w
 }

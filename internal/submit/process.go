@@ -22,32 +22,34 @@ const (
 )
 
 // process does what is due for a submission, and says when there is more to do.
-func (o *Outbox) process(ctx context.Context, r ref) (again bool, due time.Time) {
+func (o *Outbox) process(ctx context.Context, r ref) ended {
 	log := o.config.Logger.With("account", r.account, "submission", r.id)
-	due, err := o.step(ctx, r)
+	end := ended{ref: r, sends: true}
+	s, err := o.config.Store.Get(ctx, r.account, r.id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		end.due, err = o.missing(ctx, r)
+	case err == nil:
+		end.due, err = o.step(ctx, s)
+		end.sends = !s.State.Final()
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrConflict):
 		// Another node sends, somebody has canceled, or what this one wrote was
 		// stored without its hearing of it. What it is, the next look tells.
-		due = time.Now().Add(storeRetry)
+		end.due = time.Now().Add(storeRetry)
 	default:
 		log.Warn("a submission could not be worked on", "error", err)
-		due = time.Now().Add(storeRetry)
+		end.due = time.Now().Add(storeRetry)
 	}
-	return !due.IsZero(), due
+	end.again = !end.due.IsZero()
+	return end
 }
 
 // step takes one step. It returns when the next one is due, zero for never, and
 // only errors of the store.
-func (o *Outbox) step(ctx context.Context, r ref) (time.Time, error) {
-	s, err := o.config.Store.Get(ctx, r.account, r.id)
-	if errors.Is(err, ErrNotFound) {
-		return o.missing(ctx, r)
-	}
-	if err != nil {
-		return time.Time{}, err
-	}
+func (o *Outbox) step(ctx context.Context, s *Submission) (time.Time, error) {
 	switch {
 	case s.State == Sending && s.By != o.run && s.Revision > o.inherited:
 		return time.Time{}, nil // another node has taken over

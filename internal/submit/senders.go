@@ -20,7 +20,6 @@ type Connector interface {
 // concurrent use.
 type Senders struct {
 	connector Connector
-	size      int
 	limits    *imapconn.HostLimits
 
 	mu     sync.Mutex
@@ -34,11 +33,11 @@ type accountPool struct {
 	login account.Endpoint
 }
 
-// NewSenders makes the pools of connections, of a size per account, 0 for the
-// default. The limits bound what all accounts do to one host; nil means no bound.
+// NewSenders makes the pools of connections, each as large as an account may have it;
+// how much of it one uses, the outbox decides. The limits bound what all accounts do to one host; nil means no bound.
 // Close ends them.
-func NewSenders(connector Connector, size int, limits *imapconn.HostLimits) *Senders {
-	return &Senders{connector: connector, size: size, limits: limits, pools: make(map[string]*accountPool)}
+func NewSenders(connector Connector, limits *imapconn.HostLimits) *Senders {
+	return &Senders{connector: connector, limits: limits, pools: make(map[string]*accountPool)}
 }
 
 // Send hands a message to the account's server, on a connection that is kept for
@@ -86,7 +85,7 @@ func (s *Senders) pool(a *account.Account) (*accountPool, error) {
 	}
 	pool = &accountPool{login: login, Pool: smtpconn.NewPool(smtpconn.PoolConfig{
 		Config: func(ctx context.Context) (smtpconn.Config, error) { return s.connector.SMTPConfig(ctx, a) },
-		Size:   s.size,
+		Size:   account.MaxSendingConcurrency,
 		Limits: s.limits,
 	})}
 	s.pools[a.ID] = pool

@@ -309,7 +309,9 @@ type Account struct {
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// What is told of the mail that is there already. Default: `NONE`. It cannot
 	// be changed later.
-	Backfill      Account_Backfill `protobuf:"varint,16,opt,name=backfill,proto3,enum=postern.v1.Account_Backfill" json:"backfill,omitempty"`
+	Backfill Account_Backfill `protobuf:"varint,16,opt,name=backfill,proto3,enum=postern.v1.Account_Backfill" json:"backfill,omitempty"`
+	// How much is sent at a time.
+	Sending       *Account_SendingPolicy `protobuf:"bytes,17,opt,name=sending,proto3" json:"sending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -454,6 +456,13 @@ func (x *Account) GetBackfill() Account_Backfill {
 		return x.Backfill
 	}
 	return Account_BACKFILL_UNSPECIFIED
+}
+
+func (x *Account) GetSending() *Account_SendingPolicy {
+	if x != nil {
+		return x.Sending
+	}
+	return nil
 }
 
 // Where a mail server is and how to log in to it.
@@ -766,6 +775,65 @@ func (x *Account_WatchPolicy) GetIdleFolders() []string {
 	return nil
 }
 
+// How much is sent through the account's SMTP server at a time. What is over it
+// waits, in its order.
+type Account_SendingPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many messages are sent at a time, each on a connection of its own.
+	// Providers allow few. Default: 3.
+	MaxConcurrent int32 `protobuf:"varint,1,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	// How many messages are sent within any minute, attempts that fail among
+	// them. They go out as soon as they may. Default: as many as the server
+	// takes.
+	MaxPerMinute  int32 `protobuf:"varint,2,opt,name=max_per_minute,json=maxPerMinute,proto3" json:"max_per_minute,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Account_SendingPolicy) Reset() {
+	*x = Account_SendingPolicy{}
+	mi := &file_postern_v1_account_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Account_SendingPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Account_SendingPolicy) ProtoMessage() {}
+
+func (x *Account_SendingPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Account_SendingPolicy.ProtoReflect.Descriptor instead.
+func (*Account_SendingPolicy) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_proto_rawDescGZIP(), []int{0, 1}
+}
+
+func (x *Account_SendingPolicy) GetMaxConcurrent() int32 {
+	if x != nil {
+		return x.MaxConcurrent
+	}
+	return 0
+}
+
+func (x *Account_SendingPolicy) GetMaxPerMinute() int32 {
+	if x != nil {
+		return x.MaxPerMinute
+	}
+	return 0
+}
+
 // What has happened to the account since it was created.
 type Account_Counters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -781,7 +849,7 @@ type Account_Counters struct {
 
 func (x *Account_Counters) Reset() {
 	*x = Account_Counters{}
-	mi := &file_postern_v1_account_proto_msgTypes[4]
+	mi := &file_postern_v1_account_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +861,7 @@ func (x *Account_Counters) String() string {
 func (*Account_Counters) ProtoMessage() {}
 
 func (x *Account_Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_account_proto_msgTypes[4]
+	mi := &file_postern_v1_account_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +874,7 @@ func (x *Account_Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account_Counters.ProtoReflect.Descriptor instead.
 func (*Account_Counters) Descriptor() ([]byte, []int) {
-	return file_postern_v1_account_proto_rawDescGZIP(), []int{0, 1}
+	return file_postern_v1_account_proto_rawDescGZIP(), []int{0, 2}
 }
 
 func (x *Account_Counters) GetEvents() int64 {
@@ -835,7 +903,7 @@ var File_postern_v1_account_proto protoreflect.FileDescriptor
 const file_postern_v1_account_proto_rawDesc = "" +
 	"\n" +
 	"\x18postern/v1/account.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\f\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x0e\n" +
 	"\aAccount\x12K\n" +
 	"\x04name\x18\x01 \x01(\tB7\xe2A\x01\b\xbaH0\xd8\x01\x01r+2)^accounts/[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x128\n" +
@@ -855,13 +923,17 @@ const file_postern_v1_account_proto_rawDesc = "" +
 	"\vupdate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12 \n" +
 	"\x04etag\x18\x0f \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12G\n" +
-	"\bbackfill\x18\x10 \x01(\x0e2\x1c.postern.v1.Account.BackfillB\r\xe2A\x02\x01\x05\xbaH\x05\x82\x01\x02\x10\x01R\bbackfill\x1a\xe4\x01\n" +
+	"\bbackfill\x18\x10 \x01(\x0e2\x1c.postern.v1.Account.BackfillB\r\xe2A\x02\x01\x05\xbaH\x05\x82\x01\x02\x10\x01R\bbackfill\x12A\n" +
+	"\asending\x18\x11 \x01(\v2!.postern.v1.Account.SendingPolicyB\x04\xe2A\x01\x01R\asending\x1a\xe4\x01\n" +
 	"\vWatchPolicy\x12T\n" +
 	"\rpoll_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x14\xe2A\x01\x01\xbaH\r\xaa\x01\n" +
 	"\"\x04\b\x80\xa3\x052\x02\b\x01R\fpollInterval\x12C\n" +
 	"\x10excluded_folders\x18\x02 \x03(\tB\x18\xe2A\x01\x01\xbaH\x11\x92\x01\x0e\x10\xe8\a\x18\x01\"\ar\x05\x10\x01\x18\xe8\aR\x0fexcludedFolders\x12:\n" +
 	"\fidle_folders\x18\x03 \x03(\tB\x17\xe2A\x01\x01\xbaH\x10\x92\x01\r\x10\n" +
-	"\x18\x01\"\ar\x05\x10\x01\x18\xe8\aR\vidleFolders\x1al\n" +
+	"\x18\x01\"\ar\x05\x10\x01\x18\xe8\aR\vidleFolders\x1a{\n" +
+	"\rSendingPolicy\x124\n" +
+	"\x0emax_concurrent\x18\x01 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x18\x14(\x00R\rmaxConcurrent\x124\n" +
+	"\x0emax_per_minute\x18\x02 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\x90N(\x00R\fmaxPerMinute\x1al\n" +
 	"\bCounters\x12\x1c\n" +
 	"\x06events\x18\x01 \x01(\x03B\x04\xe2A\x01\x03R\x06events\x12 \n" +
 	"\bconnects\x18\x02 \x01(\x03B\x04\xe2A\x01\x03R\bconnects\x12 \n" +
@@ -930,7 +1002,7 @@ func file_postern_v1_account_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_postern_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_postern_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_postern_v1_account_proto_goTypes = []any{
 	(Account_State)(0),            // 0: postern.v1.Account.State
 	(Account_Backfill)(0),         // 1: postern.v1.Account.Backfill
@@ -940,32 +1012,34 @@ var file_postern_v1_account_proto_goTypes = []any{
 	(*MailServer)(nil),            // 5: postern.v1.MailServer
 	(*OAuth2)(nil),                // 6: postern.v1.OAuth2
 	(*Account_WatchPolicy)(nil),   // 7: postern.v1.Account.WatchPolicy
-	(*Account_Counters)(nil),      // 8: postern.v1.Account.Counters
-	nil,                           // 9: postern.v1.Account.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(*Account_SendingPolicy)(nil), // 8: postern.v1.Account.SendingPolicy
+	(*Account_Counters)(nil),      // 9: postern.v1.Account.Counters
+	nil,                           // 10: postern.v1.Account.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
 }
 var file_postern_v1_account_proto_depIdxs = []int32{
 	5,  // 0: postern.v1.Account.imap:type_name -> postern.v1.MailServer
 	5,  // 1: postern.v1.Account.smtp:type_name -> postern.v1.MailServer
 	0,  // 2: postern.v1.Account.state:type_name -> postern.v1.Account.State
 	7,  // 3: postern.v1.Account.watch:type_name -> postern.v1.Account.WatchPolicy
-	9,  // 4: postern.v1.Account.labels:type_name -> postern.v1.Account.LabelsEntry
-	10, // 5: postern.v1.Account.last_event_time:type_name -> google.protobuf.Timestamp
-	8,  // 6: postern.v1.Account.counters:type_name -> postern.v1.Account.Counters
-	10, // 7: postern.v1.Account.create_time:type_name -> google.protobuf.Timestamp
-	10, // 8: postern.v1.Account.update_time:type_name -> google.protobuf.Timestamp
+	10, // 4: postern.v1.Account.labels:type_name -> postern.v1.Account.LabelsEntry
+	11, // 5: postern.v1.Account.last_event_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: postern.v1.Account.counters:type_name -> postern.v1.Account.Counters
+	11, // 7: postern.v1.Account.create_time:type_name -> google.protobuf.Timestamp
+	11, // 8: postern.v1.Account.update_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: postern.v1.Account.backfill:type_name -> postern.v1.Account.Backfill
-	2,  // 10: postern.v1.MailServer.tls_mode:type_name -> postern.v1.MailServer.TlsMode
-	6,  // 11: postern.v1.MailServer.oauth2:type_name -> postern.v1.OAuth2
-	3,  // 12: postern.v1.MailServer.auth:type_name -> postern.v1.MailServer.Auth
-	10, // 13: postern.v1.OAuth2.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 14: postern.v1.Account.WatchPolicy.poll_interval:type_name -> google.protobuf.Duration
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	8,  // 10: postern.v1.Account.sending:type_name -> postern.v1.Account.SendingPolicy
+	2,  // 11: postern.v1.MailServer.tls_mode:type_name -> postern.v1.MailServer.TlsMode
+	6,  // 12: postern.v1.MailServer.oauth2:type_name -> postern.v1.OAuth2
+	3,  // 13: postern.v1.MailServer.auth:type_name -> postern.v1.MailServer.Auth
+	11, // 14: postern.v1.OAuth2.expire_time:type_name -> google.protobuf.Timestamp
+	12, // 15: postern.v1.Account.WatchPolicy.poll_interval:type_name -> google.protobuf.Duration
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_account_proto_init() }
@@ -983,7 +1057,7 @@ func file_postern_v1_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_account_proto_rawDesc), len(file_postern_v1_account_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
