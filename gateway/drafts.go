@@ -314,7 +314,7 @@ func changedDraft(base, in *posternv1.Draft, paths []maskPath) (*posternv1.Draft
 	next.Raw = nil // it is not what is there that is given in it
 	forgetMadeText(next, base)
 	if base.GetTruncated() && (!names(paths, "text") || !names(paths, "html")) {
-		return nil, refuse(codes.FailedPrecondition, reasonMessageTooLarge,
+		return nil, refuse(codes.InvalidArgument, reasonMessageTooLarge,
 			"The text of the draft is too long to be kept while other fields are changed: give text and html as well, or raw.")
 	}
 	if !names(paths, "headers") {

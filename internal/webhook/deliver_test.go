@@ -177,8 +177,8 @@ func TestDownForADayAndBack(t *testing.T) {
 		ids = append(ids, h.happen("ann", 50)...)
 	}
 	s.until(t, "some tries", func() bool { return len(s.got) > 60 })
-	if found, err := h.Get(t.Context(), hook.ID); err != nil || found.FailingSince.IsZero() {
-		t.Errorf("the webhook is not said to fail: %+v, %v", found, err)
+	if found, err := h.Get(t.Context(), hook.ID); err != nil || found.FailingSince.IsZero() || !strings.Contains(found.LastError, "503") {
+		t.Errorf("the webhook is not said to fail, and why: %+v, %v", found, err)
 	}
 	backlog, err := h.Backlog(t.Context(), hook)
 	if err != nil || backlog.Parked == 0 || backlog.Pending == 0 || backlog.DeadLetters != 0 {
@@ -196,7 +196,7 @@ func TestDownForADayAndBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return found.FailingSince.IsZero() && backlog == Backlog{}
+		return found.FailingSince.IsZero() && found.LastError == "" && backlog == Backlog{}
 	})
 }
 

@@ -389,7 +389,7 @@ func (e *endpoint) note(j job, a answer, outcome Outcome, next time.Time) {
 func (e *endpoint) succeeded(ctx context.Context) {
 	recovered, wasDown := e.health.succeeded()
 	if recovered {
-		if _, err := e.registry.noteHealth(ctx, e.hook.ID, func(h *healthRecord) { h.FailingSince = time.Time{} }); err != nil {
+		if _, err := e.registry.noteHealth(ctx, e.hook.ID, func(h *healthRecord) { h.FailingSince, h.Error = time.Time{}, "" }); err != nil {
 			e.config.Logger.Warn("note that a webhook works again", "webhook", e.hook.ID, "error", err)
 		}
 	}
@@ -409,7 +409,7 @@ func (e *endpoint) failed(ctx context.Context, a answer) {
 	if first {
 		h, err := e.registry.noteHealth(ctx, e.hook.ID, func(h *healthRecord) {
 			if h.FailingSince.IsZero() {
-				h.FailingSince = now()
+				h.FailingSince, h.Error = now(), a.failure
 			}
 		})
 		if err != nil {

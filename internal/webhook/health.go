@@ -15,9 +15,20 @@ import (
 type healthRecord struct {
 	// FailingSince is zero while requests succeed.
 	FailingSince time.Time `json:"failing_since,omitzero"`
+	// Error is what went wrong then.
+	Error string `json:"error,omitempty"`
 	// Event and Attempts are of the event that an ordered webhook is stuck at.
 	Event    string `json:"event,omitempty"`
 	Attempts int    `json:"attempts,omitempty"`
+}
+
+// join adds to a webhook how it fares. Why it was disabled says more than what
+// went wrong first.
+func (h healthRecord) join(w *Webhook) {
+	w.FailingSince = h.FailingSince
+	if w.LastError == "" {
+		w.LastError = h.Error
+	}
 }
 
 func decodeHealth(value []byte) healthRecord {

@@ -81,17 +81,17 @@ func (r *registry) get(ctx context.Context, id string) (*Webhook, error) {
 	if err != nil {
 		return nil, err
 	}
-	found.FailingSince = h.FailingSince
+	h.join(found.Webhook)
 	return found.Webhook, nil
 }
 
 // list reads all webhooks with an id above after, sorted, and at most limit.
 func (r *registry) list(ctx context.Context, after string, limit int) (webhooks []*Webhook, more bool, err error) {
 	found := make(map[string]*Webhook)
-	failing := make(map[string]time.Time)
+	fares := make(map[string]healthRecord)
 	err = r.readAll(ctx, func(entry jetstream.KeyValueEntry) {
 		if id, ok := strings.CutPrefix(entry.Key(), healthPrefix); ok {
-			failing[id] = decodeHealth(entry.Value()).FailingSince
+			fares[id] = decodeHealth(entry.Value())
 			return
 		}
 		id := strings.TrimPrefix(entry.Key(), webhookPrefix)
@@ -114,7 +114,7 @@ func (r *registry) list(ctx context.Context, after string, limit int) (webhooks 
 	}
 	for _, id := range ids {
 		w := found[id]
-		w.FailingSince = failing[id]
+		fares[id].join(w)
 		webhooks = append(webhooks, w)
 	}
 	return webhooks, more, nil
