@@ -17,6 +17,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/compose"
 	"github.com/postern-mail/postern/internal/message"
+	"github.com/postern-mail/postern/internal/message/safehtml"
 	"github.com/postern-mail/postern/internal/submit"
 )
 
@@ -221,7 +222,11 @@ func (c *composer) answer(ctx context.Context, a *account.Account, m *compose.Me
 			m.Attachments = append(m.Attachments, c.forwarded(part))
 		}
 	}
-	m.Answer(originalOf(original), mode, []string{a.Email, m.From.Address}, reply.GetQuote())
+	o := originalOf(original)
+	if reply.GetQuote() || mode == compose.Forward {
+		o.HTML = quotable(original, mode)
+	}
+	m.Answer(o, mode, []string{a.Email, m.From.Address}, reply.GetQuote())
 	return nil
 }
 
@@ -244,6 +249,29 @@ func (c *composer) forwarded(part *posternv1.Attachment) compose.Attachment {
 		Inline: part.GetDisposition() == string(message.DispositionInline),
 		Open:   func(ctx context.Context) (io.ReadCloser, error) { return c.openPart(ctx, name), nil },
 	}
+}
+
+// quotable is the HTML of a message as it may be part of another: without what acts,
+// and without what the one who wrote it is told by when it is shown. Who passes it on
+// has its pictures with it, and those that are elsewhere.
+func quotable(m *posternv1.Message, mode compose.Mode) string {
+	page := m.GetBody().GetHtml()
+	if page == "" {
+		return ""
+	}
+	pictures := make(map[string]string)
+	if mode == compose.Forward {
+		for _, part := range m.GetAttachments() {
+			if id := part.GetContentId(); id != "" {
+				pictures[id] = "cid:" + id
+			}
+		}
+	}
+	return safehtml.Sanitize(page, safehtml.Options{
+		Image:       func(id string) string { return pictures[id] },
+		BlockRemote: mode != compose.Forward,
+		Limit:       maxBody,
+	}).HTML
 }
 
 // originalOf is a message as one that is answered.

@@ -350,3 +350,47 @@ func TestSendingPolicy(t *testing.T) {
 	s.submit(t, object{"to": to("bob@example.com"), "text": "Hello"}).ok(t) // has the outbox look
 	s.until(t, "/v1/"+waiting["name"].(string), func(a answer) bool { return a.json(t)["state"] == "SENT" })
 }
+
+func TestQuotedHTMLIsSafe(t *testing.T) {
+	t.Parallel()
+	s := newSender(t, smtptest.Config{})
+	s.dovecot.Deliver(t, s.username, "INBOX", []byte(strings.ReplaceAll(`From: Bob <bob@example.com>
+Subject: Lunch
+Message-ID: <html@example.com>
+MIME-Version: 1.0
+Content-Type: multipart/related; boundary=x
+
+--x
+Content-Type: text/html
+
+<p onclick="x()">Shall <b>we</b>?<script>evil()</script><img src="cid:pic@x"><img src="https://example.com/seen.gif"></p>
+--x
+Content-Type: image/png
+Content-ID: <pic@x>
+Content-Transfer-Encoding: base64
+
+iVBORw0KGgo=
+--x--
+`, "\n", "\r\n")))
+	name := s.newest(t, s.name)
+	for mode, want := range map[string][]string{
+		"REPLY":   {"<b>we</b>"},
+		"FORWARD": {"<b>we</b>", "cid:pic@x", "https://example.com/seen.gif", "iVBORw0KGgo"},
+	} {
+		_, d, _ := s.sent(t, object{"to": to("bob@example.com"), "html": "<p>Yes.</p>", "saveToSent": "NEVER", "reply": object{"message": name, "mode": mode, "quote": true}})
+		text := strings.NewReplacer("=\r\n", "", "=3D", "=").Replace(string(d.Data))
+		for _, have := range append(want, "<blockquote", "Yes.") {
+			if !strings.Contains(text, have) {
+				t.Errorf("%s: %q is not in\n%s", mode, have, text)
+			}
+		}
+		for _, no := range []string{"evil", "onclick"} {
+			if strings.Contains(text, no) {
+				t.Errorf("%s: %q is in\n%s", mode, no, text)
+			}
+		}
+		if mode == "REPLY" && strings.Contains(text, "seen.gif") {
+			t.Errorf("a reply has a remote image:\n%s", text)
+		}
+	}
+}
