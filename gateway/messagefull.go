@@ -18,7 +18,11 @@ import (
 // structure that the server could not tell is found by reading the message
 // itself.
 func readFull(ctx context.Context, c *imapconn.Conn, p placed, m *imapconn.FetchMessage, want wanted) (*posternv1.Message, error) {
-	block, _ := m.Section(headerSection)
+	block, told := m.Section(headerSection)
+	if m.Unreadable && !told {
+		// Reading it would cost the connection. It can still be downloaded, perhaps.
+		return minimalMessage(p.account.ID, p.id, m), nil
+	}
 	header := message.ParseHeader(block)
 	if slices.ContainsFunc(m.Sections, func(s imapconn.Section) bool { return s.Truncated }) {
 		header.Defects = append(header.Defects, message.DefectHeaderTruncated)
@@ -67,6 +71,9 @@ func readFull(ctx context.Context, c *imapconn.Conn, p placed, m *imapconn.Fetch
 	}
 	if err := readReports(out, &s, found); err != nil {
 		return nil, err
+	}
+	if m.Unreadable {
+		s.Defects = append(s.Defects, message.DefectUnreadable)
 	}
 	out.Defects = defectsProto(header.Defects, envelopeDefects, s.Defects, b.defects)
 	return out, nil

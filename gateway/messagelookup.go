@@ -157,6 +157,7 @@ func (s *messageService) lookUpIn(ctx context.Context, l *lookup, f listedFolder
 		if len(more) > 0 {
 			l.cut.Store(true)
 		}
+		list = nil
 		messages, _, err := describeUIDs(ctx, c, l.account, f.Key, uids, max(l.view, posternv1.Message_METADATA))
 		for _, m := range messages {
 			// The server searches for a part of the header.
@@ -211,6 +212,7 @@ func (s *messageService) scan(ctx context.Context, l *lookup, f listedFolder) (l
 		if err != nil {
 			return err
 		}
+		list = nil
 		rest, some := splitLast(found.All, lookupStep)
 		for ; len(some) > 0 && l.messageID == ""; rest, some = splitLast(rest, lookupStep) {
 			if l.budget -= countUIDs(some); l.budget < 0 {

@@ -20,7 +20,7 @@ import (
 
 // minimalMessage is the view MINIMAL of what the server told.
 func minimalMessage(account string, id folder.MessageID, m *imapconn.FetchMessage) *posternv1.Message {
-	return &posternv1.Message{
+	out := &posternv1.Message{
 		Name:         event.MessageName(account, id),
 		Folder:       event.FolderName(account, id.Folder),
 		Flags:        visibleFlags(m.Flags),
@@ -30,6 +30,10 @@ func minimalMessage(account string, id folder.MessageID, m *imapconn.FetchMessag
 		Etag:         flagsEtag(m.Flags, m.ModSeq),
 		Thread:       threadName(account, m),
 	}
+	if m.Unreadable {
+		out.Defects = []string{string(message.DefectUnreadable)}
+	}
+	return out
 }
 
 // describe adds what the view METADATA has more.

@@ -49,8 +49,8 @@ type messageService struct {
 }
 
 // readOnly is how mailboxes are opened for reading: it cannot change a flag,
-// not even \Recent.
-var readOnlyMailbox = &imapconn.DoOptions{ReadOnly: true}
+// not even \Recent. What it is for may be done anew, as if it had not begun.
+var readOnlyMailbox = &imapconn.DoOptions{ReadOnly: true, Again: true}
 
 // readSlowly is for downloads, whose pace is the client's.
 var readSlowly = &imapconn.DoOptions{ReadOnly: true, Slow: true}

@@ -65,7 +65,9 @@ func (s *threadService) ListThreads(ctx context.Context, req *posternv1.ListThre
 		return nil, err
 	}
 	var resp *posternv1.ListThreadsResponse
+	start := p
 	err = s.messages.mailboxes.Do(ctx, l.account.ID, f.Name, readOnlyMailbox, func(c *imapconn.Conn) error {
+		p = start
 		resp, err = p.read(ctx, c)
 		return err
 	})

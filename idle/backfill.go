@@ -58,6 +58,8 @@ func (o *owner) backfill(ctx context.Context) error {
 		return o.finishSync(ctx)
 	case ctx.Err() != nil || isLogError(err) || credentialsRefused(err):
 		return err
+	case imapconn.WorthRepeating(err):
+		return nil
 	case errors.As(err, &refused) && !isThrottled(err):
 		o.unselectable(f, err)
 	default:

@@ -82,6 +82,9 @@ func (o *owner) lookAtEach(ctx context.Context, conn *imapconn.Conn, folders []*
 			if err != nil && (ctx.Err() != nil || isLogError(err) || credentialsRefused(err)) {
 				return err
 			}
+			if imapconn.WorthRepeating(err) {
+				more, err = true, nil
+			}
 			if err != nil {
 				o.log.Info("folders cannot be looked at", "error", err)
 				o.partial = err

@@ -234,6 +234,11 @@ func (o *owner) pinIdentity(ctx context.Context, conn *imapconn.Conn) error {
 func (o *owner) failed(ctx context.Context, wait *backoff, err error) time.Duration {
 	o.status.Counters.Failures++
 	o.failing = true
+	if imapconn.WorthRepeating(err) {
+		o.log.Info("the connection was lost while messages were fetched; it is looked which of them is to blame", "error", err)
+		o.unreachable(ctx, wait.failures, err)
+		return jittered(againDelay)
+	}
 	delay := wait.next()
 	var logErr *logError
 	switch {
@@ -277,6 +282,8 @@ func credentialsRefused(err error) bool {
 }
 
 const (
+	// againDelay is the pause before a FETCH is repeated that cost the connection.
+	againDelay = 100 * time.Millisecond
 	// logRetry caps the wait for the event log: it is ours, and near.
 	logRetry = 5 * time.Second
 	// authRetry is the pace at which refused credentials are tried again. Some

@@ -49,6 +49,9 @@ type Connector struct {
 	stop   context.CancelFunc
 	tasks  sync.WaitGroup
 
+	// suspects are the *imapconn.Suspects of accounts, by their ids.
+	suspects sync.Map
+
 	mu     sync.Mutex
 	pools  map[string]*accountPool
 	closed bool
@@ -105,6 +108,7 @@ func (c *Connector) follow(ctx context.Context) {
 		c.mu.Unlock()
 		if change.Deleted {
 			c.tokens.forget(change.ID)
+			c.suspects.Delete(change.ID)
 		}
 	}
 }
@@ -167,8 +171,10 @@ func (c *Connector) pool(ctx context.Context, id string) (*accountPool, error) {
 	}
 	if pool != nil {
 		c.retire(id)
+		c.suspects.Delete(id) // it may be another server
 	}
 	dialConfig := c.DialConfig(a)
+	dialConfig.Suspects = c.suspectsOf(id)
 	dialConfig.Compress = worthCompressing(a.IMAP.Host)
 	dialConfig.CommandTimeout = min(imapconn.DefaultCommandTimeout, 2*c.config.LinkTimeout/3)
 	pool = &accountPool{revision: a.ConnectionRevision, Pool: imapconn.NewPool(imapconn.PoolConfig{
@@ -180,6 +186,13 @@ func (c *Connector) pool(ctx context.Context, id string) (*accountPool, error) {
 	return pool, nil
 }
 
+// suspectsOf is what the connections of an account know of messages that its
+// server dies of.
+func (c *Connector) suspectsOf(id string) *imapconn.Suspects {
+	known, _ := c.suspects.LoadOrStore(id, &imapconn.Suspects{})
+	return known.(*imapconn.Suspects)
+}
+
 // Dial opens a connection of its own for the account, for watching. It counts
 // against the host's limits until it is closed, by the caller. It fails like Do.
 //
@@ -189,6 +202,7 @@ func (c *Connector) Dial(ctx context.Context, a *Account) (*imapconn.Conn, error
 	var conn *imapconn.Conn
 	err := c.retryLogin(ctx, a.ID, func() error {
 		config := c.DialConfig(a)
+		config.Suspects = c.suspectsOf(a.ID)
 		config.CommandTimeout = c.config.LinkTimeout / 3
 		if err := c.count(ctx, &config, true); err != nil {
 			return err

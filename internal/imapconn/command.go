@@ -109,7 +109,11 @@ func (c *Conn) run(ctx context.Context, cmds ...*command) error {
 	err := c.exchange(cmds, parts)
 	c.dec.Release()
 	if err != nil {
-		return c.fail(c.typed(ctx, name, err))
+		err = c.typed(ctx, name, err)
+		if c.suspects != nil && isDeath(ctx, err) && !slices.ContainsFunc(cmds, isFetch) {
+			c.suspects.calm()
+		}
+		return c.fail(err)
 	}
 	for _, cmd := range cmds {
 		if cmd.settle != nil {

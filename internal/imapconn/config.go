@@ -114,6 +114,9 @@ type Config struct {
 	// server has it. It is meant for connections that carry requests: it costs
 	// memory all the time, and [Conn.Idle] refuses to wait on it.
 	Compress bool
+	// Suspects, unless nil, is what the connections of an account know together of
+	// messages that the server dies of.
+	Suspects *Suspects
 	// ID introduces the client; the zero value introduces it as Postern.
 	ID ClientID
 	// Enable lists the extensions to ask for with ENABLE (RFC 5161), where the

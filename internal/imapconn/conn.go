@@ -44,6 +44,10 @@ type Conn struct {
 	idleRenewal time.Duration
 	lastTag     uint32
 	answered    uint32 // number of responses that belonged to a command
+	// suspects is the Config's, and born what it had counted when the connection
+	// was made.
+	suspects *Suspects
+	born     uint64
 }
 
 // mailbox is what is known of the selected mailbox.

@@ -48,6 +48,9 @@ func connect(ctx context.Context, cfg *Config) (*Conn, error) {
 		return nil, dialError(ctx, cfg, err)
 	}
 	c := &Conn{t: transport{conn: raw, raw: raw, silence: silence}, state: imap.ConnStateNotAuthenticated, idleRenewal: cfg.idleRenewal()}
+	if c.suspects = cfg.Suspects; c.suspects != nil {
+		c.born = c.suspects.born()
+	}
 	if cfg.TLSMode == ModeTLS {
 		if err := c.handshake(ctx, cfg); err != nil {
 			return nil, c.fail(err)

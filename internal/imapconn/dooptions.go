@@ -16,6 +16,9 @@ type DoOptions struct {
 	// sent only on a connection that has just proved to be alive, and never
 	// again.
 	Once bool
+	// Again lets fn be called anew, on a new connection, when a FETCH has cost the
+	// one that it had and is worth repeating: see [Suspects].
+	Again bool
 	// Slow says that somebody else sets the pace of fn, such as a client that
 	// downloads. Slow requests wait for each other while only one connection is
 	// left, so that a few of them cannot hold up all else that the account's

@@ -64,6 +64,9 @@ type FetchMessage struct {
 	imapwire.FetchData
 	// Sections are the contents that were asked for, unless Body took them.
 	Sections []Section
+	// Unreadable says that less was asked for than was wanted, because the server
+	// has closed the connection each time it was asked for that.
+	Unreadable bool
 }
 
 // Section is a section of a message's contents in memory.
@@ -104,11 +107,20 @@ func (m *FetchMessage) Binary(part []int) ([]byte, bool) {
 // are gone are left out, also where the server makes an error of that.
 //
 // An error of fn ends the fetch and comes back as it is. If much of the answer
-// is still to come, the connection is closed as well.
+// is still to come, the connection is closed as well. When the connection is lost
+// otherwise, that is a [*FetchLostError]; see [Suspects].
 func (c *Conn) Fetch(ctx context.Context, set imap.NumSet, opts *FetchOptions, fn func(*FetchMessage) error) error {
 	if c.usable() == nil && c.mailbox == nil {
 		return &StateError{Command: "FETCH", Reason: "no mailbox is selected"}
 	}
+	if c.suspects == nil || opts.Body != nil || c.usable() != nil {
+		return c.fetch(ctx, set, opts, fn)
+	}
+	return c.fetchWarily(ctx, set, opts, fn)
+}
+
+// fetch is Fetch, whatever messages were found to do.
+func (c *Conn) fetch(ctx context.Context, set imap.NumSet, opts *FetchOptions, fn func(*FetchMessage) error) error {
 	for _, part := range splitSet(set) {
 		f := &fetching{c: c, opts: opts, set: part, fn: fn}
 		cmd := f.command("")
@@ -140,6 +152,27 @@ func (c *Conn) FetchAll(ctx context.Context, requests []FetchRequest, fn func(*F
 	if len(requests) == 0 {
 		return nil
 	}
+	if c.suspects == nil || c.usable() != nil {
+		return c.fetchAll(ctx, requests, fn)
+	}
+	r := rungBare
+	for _, request := range requests {
+		r = min(r, c.rungOf(request.Options))
+	}
+	if at := c.suspected(); !c.suspects.wary(at, r) {
+		return c.fetchUnnamed(ctx, at, r, func() error { return c.fetchAll(ctx, requests, fn) })
+	}
+	for _, request := range requests {
+		if err := c.fetchWarily(ctx, request.Set, request.Options, fn); err != nil {
+			return err
+		}
+	}
+	c.suspects.known(c.suspected(), r)
+	return nil
+}
+
+// fetchAll is FetchAll, whatever messages were found to do.
+func (c *Conn) fetchAll(ctx context.Context, requests []FetchRequest, fn func(*FetchMessage) error) error {
 	// The answers to a command may come while an earlier one is under way.
 	var all imap.UIDSet
 	for _, r := range requests {
@@ -207,6 +240,8 @@ type fetching struct {
 	held    []*FetchMessage // see settle
 	solid   *FetchMessage   // the last message of which the server had contents
 }
+
+func isFetch(cmd *command) bool { return cmd.name == "FETCH" || cmd.name == "UID FETCH" }
 
 // command returns the command. partial is a range of PARTIAL (RFC 9394), which
 // does not go together with ChangedSince, or empty.

@@ -50,6 +50,30 @@ func (c *Conn) Page(ctx context.Context, opts *PageOptions) (*Page, error) {
 	case opts.Size <= 0 || opts.Fetch.Body != nil:
 		return nil, &StateError{Command: "FETCH", Reason: "a page needs a size and no Body"}
 	}
+	if c.suspects == nil || opts.Criteria != nil {
+		return c.page(ctx, opts)
+	}
+	var page *Page
+	at, r := c.suspected(), c.rungOf(opts.Fetch)
+	read := func() (err error) {
+		page, err = c.page(ctx, opts)
+		return err
+	}
+	if !c.suspects.wary(at, r) {
+		err := c.fetchUnnamed(ctx, at, r, read)
+		return page, err
+	}
+	// Which messages there are is found out first.
+	all := *opts
+	all.Criteria, opts = &SearchCriteria{}, &all
+	err := read()
+	if err == nil {
+		c.suspects.known(at, r)
+	}
+	return page, err
+}
+
+func (c *Conn) page(ctx context.Context, opts *PageOptions) (*Page, error) {
 	p := &pager{c: c, opts: opts}
 	defer func() {
 		if c.mailbox != nil {
@@ -306,10 +330,8 @@ func (p *pager) matching(ctx context.Context) error {
 	}
 	newest, more := lastOf(matches, p.opts.Size)
 	p.more = more
-	for _, set := range splitSet(newest) {
-		if err := p.run(ctx, p.fetch(set)); err != nil {
-			return err
-		}
+	if err := p.c.Fetch(ctx, newest, p.opts.Fetch, p.add); err != nil {
+		return err
 	}
 	p.trim()
 	p.more = more

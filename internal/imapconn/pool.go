@@ -92,7 +92,7 @@ func NewPool(cfg PoolConfig) *Pool {
 //
 // A connection that broke, in fn or because of it, is not used again. If it had
 // been at rest in the pool and broke before the server answered anything, fn is
-// called a second time, with a new connection.
+// called a second time, with a new connection. See also DoOptions.Again.
 func (p *Pool) Do(ctx context.Context, mailbox string, opts *DoOptions, fn func(*Conn) error) error {
 	if opts == nil {
 		opts = &DoOptions{}
@@ -110,6 +110,9 @@ func (p *Pool) Do(ctx context.Context, mailbox string, opts *DoOptions, fn func(
 
 	again, err := p.try(ctx, mailbox, opts, fn, false)
 	if again {
+		_, err = p.try(ctx, mailbox, opts, fn, true)
+	}
+	for opts.Again && ctx.Err() == nil && WorthRepeating(err) {
 		_, err = p.try(ctx, mailbox, opts, fn, true)
 	}
 	return err

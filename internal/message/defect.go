@@ -91,6 +91,9 @@ const (
 	DefectTooManyParts Defect = "TOO_MANY_PARTS"
 	// DefectStructureMissing is a BODYSTRUCTURE that was NIL, empty or cut.
 	DefectStructureMissing Defect = "STRUCTURE_MISSING"
+	// DefectUnreadable is a message at which the server closes the connection; it
+	// was asked for less.
+	DefectUnreadable Defect = "UNREADABLE"
 )
 
 // defects is a set that keeps the order in which its members were found.
