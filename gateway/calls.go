@@ -167,6 +167,12 @@ func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 	return handler(srv, &checkedStream{ServerStream: stream, context: ctx, check: c.check})
 }
 
+// unknownMethod answers calls of what there is not, in the form of all errors.
+func unknownMethod(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	return refuse(codes.Unimplemented, reasonMethodNotAllowed, "There is no method %s here: see the reference, or ask by reflection.", said(method))
+}
+
 // checkedStream validates what the client sends and carries the call's context.
 type checkedStream struct {
 	grpc.ServerStream

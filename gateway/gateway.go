@@ -174,6 +174,7 @@ func New(cfg Config) (*Gateway, error) {
 	)
 	g.outer = grpc.NewServer(
 		grpc.ChainUnaryInterceptor(outer.unary), grpc.ChainStreamInterceptor(outer.stream),
+		grpc.UnknownServiceHandler(unknownMethod),
 		grpc.MaxRecvMsgSize(maxGRPCMessage),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),

@@ -217,6 +217,18 @@ func TestHealthAndReflection(t *testing.T) {
 	}
 }
 
+// What there is not is refused in the form of all errors, over gRPC too.
+func TestUnknownMethod(t *testing.T) {
+	t.Parallel()
+	h := sharedHouse(t)
+	for _, method := range []string{"/postern.v1.AccountService/Nothing", "/postern.v1.NothingService/Get"} {
+		err := h.grpc.Invoke(asAdmin(t.Context()), method, &posternv1.GetAccountRequest{}, &posternv1.Account{})
+		wantStatus(t, err, codes.Unimplemented, "METHOD_NOT_ALLOWED")
+		err = h.grpc.Invoke(t.Context(), method, &posternv1.GetAccountRequest{}, &posternv1.Account{})
+		wantStatus(t, err, codes.Unauthenticated, "TOKEN_INVALID")
+	}
+}
+
 // panicking stands for any fault in the service code.
 type panicking struct{}
 
