@@ -19,6 +19,8 @@ func classifySubmissions(err error) *failure {
 			"The account has no SMTP server: update it with smtp, the server that its mail is sent through.")
 	case errors.Is(err, submit.ErrNotFound):
 		return refuse(codes.NotFound, reasonSubmissionNotFound, "There is no such submission, or it is no longer kept.").because(err)
+	case errors.Is(err, submit.ErrBlockNotFound):
+		return refuse(codes.NotFound, reasonBlockNotFound, "There is no such block: the address is not blocked, or not any more.").because(err)
 	case errors.Is(err, submit.ErrUploadNotFound):
 		return refuse(codes.NotFound, reasonUploadNotFound, "There is no such upload for this account, or a message was made of it, or it is older than a day: upload the file again.").because(err)
 	case errors.As(err, &state):

@@ -31,7 +31,11 @@ func refuseTemplate(field string, err error) error {
 	if !errors.As(err, &syntax) {
 		return err
 	}
-	f := refuseField(field+"."+syntax.Part, reasonTemplateInvalid, "The template cannot be understood: %s.", said(syntax.Error()))
+	part := syntax.Part
+	if part == "url" {
+		part = "unsubscribe.url"
+	}
+	f := refuseField(field+"."+part, reasonTemplateInvalid, "The template cannot be understood: %s.", said(syntax.Error()))
 	return f.at(syntax.Line, syntax.Column)
 }
 

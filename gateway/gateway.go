@@ -70,6 +70,10 @@ type Config struct {
 	// is tried; 0 means [DefaultGiveUpSending].
 	Submissions   *submit.Store
 	GiveUpSending time.Duration
+	// PublicURL is where the world reaches the HTTP listener, such as
+	// https://postern.example.com; empty for nowhere. Those who get mail unsubscribe
+	// there.
+	PublicURL string
 	// Templates keeps templates of mail.
 	Templates *template.Store
 	// Webhooks are what WebhookService manages; their owner runs them.
@@ -110,6 +114,7 @@ type Gateway struct {
 	events      *eventService
 	webhooks    *webhookService
 	templates   *templateService
+	blocks      *blockService
 
 	health *health.Server
 	// outer serves the network. inner serves the REST mux: streams over a

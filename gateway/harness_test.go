@@ -189,7 +189,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	cfg := gateway.Config{
 		Accounts: h.accounts, Connector: connector, Folders: folders, Events: h.events,
 		Requests: requests, Moves: ledger, Successors: successors, Submissions: submissions,
-		Templates: templates, Webhooks: webhooks, Box: box,
+		PublicURL: "https://postern.example/mail/", Templates: templates, Webhooks: webhooks, Box: box,
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	cfg.TLS = o.tls

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -136,11 +137,14 @@ func (f *front) crashed(w *answerWriter, r *http.Request, crash any) {
 // note writes the access log's line. The query is left out: it holds what
 // people search their mail for.
 func (f *front) note(r *http.Request, w *answerWriter, shared *exchange, begin time.Time, crash any) {
-	switch r.URL.Path {
-	case "/healthz", "/readyz": // asked every few seconds, for ever
+	path := r.URL.Path
+	switch {
+	case path == "/healthz", path == "/readyz": // asked every few seconds, for ever
 		return
+	case strings.HasPrefix(path, unsubscribePath): // the rest lets anyone unsubscribe somebody
+		path = unsubscribePath
 	}
-	f.log.InfoContext(r.Context(), "http", "method", r.Method, "path", r.URL.Path, "status", w.status,
+	f.log.InfoContext(r.Context(), "http", "method", r.Method, "path", path, "status", w.status,
 		"reason", string(shared.reason), "bytes", w.bytes, "aborted", crash != nil,
 		"request_id", requestID(r.Context()), "duration", time.Since(begin))
 }

@@ -99,6 +99,7 @@ func mayPass(r *posternv1.MergeSubmissionsResponse_Result) bool {
 // mergeable are the fields that the messages of a merge can have in common.
 var mergeable = []protoreflect.Name{
 	"from", "reply_to", "subject", "text", "html", "headers", "attachments", "calendar", "envelope", "dsn", "send_time", "save_to_sent",
+	"on_blocked", "unsubscribe",
 }
 
 // checkMerge refuses what the messages of a merge cannot have in common.
@@ -160,15 +161,20 @@ func (s *submissionService) merge(
 
 // mergeTemplate is the template of a merge: one that is stored, or that of the request.
 func (s *submissionService) mergeTemplate(ctx context.Context, req *posternv1.MergeSubmissionsRequest) (*template.Template, error) {
+	in := req.GetSubmission()
 	if name := req.GetTemplate(); name != "" {
 		stored, err := s.templates.Get(ctx, templateID(name))
 		if err != nil {
 			return nil, err
 		}
-		return template.Parse(stored.Content)
+		content := stored.Content
+		content.URL = in.GetUnsubscribe().GetUrl()
+		parsed, err := template.Parse(content)
+		return parsed, refuseTemplate("submission", err)
 	}
-	in := req.GetSubmission()
-	parsed, err := template.Parse(template.Content{Subject: in.GetSubject(), Text: in.GetText(), HTML: in.GetHtml()})
+	parsed, err := template.Parse(template.Content{
+		Subject: in.GetSubject(), Text: in.GetText(), HTML: in.GetHtml(), URL: in.GetUnsubscribe().GetUrl(),
+	})
 	if err != nil {
 		return nil, refuseTemplate("submission", err)
 	}
@@ -209,13 +215,19 @@ func (m *merge) one(ctx context.Context, i int) (*submit.Submission, error) {
 	})
 	in.Subject, in.Text, in.Html = content.Subject, content.Text, content.HTML
 	in.To = []*posternv1.Address{recipient.GetTo()}
+	if content.URL != "" {
+		in.Unsubscribe = &posternv1.Submission_Unsubscribe{At: &posternv1.Submission_Unsubscribe_Url{Url: content.URL}}
+	}
 	message, err := m.service.outgoing(ctx, m.account, in)
 	if err != nil {
 		return nil, err
 	}
 	if m.request.GetValidateOnly() {
-		_, err := newSubmission(m.account, in, message)
-		return nil, err
+		submission, err := newSubmission(m.account, in, message)
+		if err != nil {
+			return nil, err
+		}
+		return nil, m.service.rejectBlocked(ctx, submission, in)
 	}
 	if m.size.Load() > maxMerge {
 		return nil, refuse(codes.InvalidArgument, reasonMergeTooLarge,

@@ -58,6 +58,7 @@ const (
 	reasonWebhookNotFound    reason = "WEBHOOK_NOT_FOUND"
 	reasonWebhookExists      reason = "WEBHOOK_EXISTS"
 	reasonDeadLetterNotFound reason = "DEAD_LETTER_NOT_FOUND"
+	reasonBlockNotFound      reason = "BLOCK_NOT_FOUND"
 	reasonTemplateNotFound   reason = "TEMPLATE_NOT_FOUND"
 	reasonTemplateExists     reason = "TEMPLATE_EXISTS"
 )
@@ -80,6 +81,7 @@ const (
 const (
 	reasonSMTPNotConfigured reason = "SMTP_NOT_CONFIGURED"
 	reasonSubmissionState   reason = "SUBMISSION_STATE"
+	reasonRecipientBlocked  reason = "RECIPIENT_BLOCKED"
 )
 
 // Reasons that lie with the gateway itself.

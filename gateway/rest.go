@@ -91,6 +91,7 @@ func newMux(ctx context.Context, conn grpc.ClientConnInterface) (*runtime.ServeM
 		posternv1.RegisterSubmissionServiceHandlerClient(ctx, mux, posternv1.NewSubmissionServiceClient(conn)),
 		posternv1.RegisterEventServiceHandlerClient(ctx, mux, posternv1.NewEventServiceClient(conn)),
 		posternv1.RegisterWebhookServiceHandlerClient(ctx, mux, posternv1.NewWebhookServiceClient(conn)),
+		posternv1.RegisterBlockServiceHandlerClient(ctx, mux, posternv1.NewBlockServiceClient(conn)),
 		posternv1.RegisterTemplateServiceHandlerClient(ctx, mux, posternv1.NewTemplateServiceClient(conn)),
 	} {
 		if err != nil {

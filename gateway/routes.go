@@ -36,6 +36,7 @@ func (g *Gateway) handler(ctx context.Context, conn grpc.ClientConnInterface) (h
 	}))
 	mux.HandleFunc("/docs", readOnly(docs.ServeHTTP))
 	mux.HandleFunc("/docs/", readOnly(docs.ServeHTTP))
+	mux.HandleFunc(unsubscribePath, g.unsubscribe)
 	mux.HandleFunc("/{$}", readOnly(http.RedirectHandler("/docs", http.StatusFound).ServeHTTP))
 	return &front{next: mux, log: g.cfg.Log}, nil
 }

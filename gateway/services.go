@@ -52,6 +52,7 @@ func (g *Gateway) build() {
 	g.submissions = &submissionService{
 		accounts: cfg.Accounts, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "submission"},
 		store: cfg.Submissions, requests: cfg.Requests, templates: cfg.Templates, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
+		unsubscriber: unsubscriber{box: cfg.Box, publicURL: cfg.PublicURL},
 	}
 	g.webhooks = &webhookService{
 		webhooks: cfg.Webhooks, accounts: cfg.Accounts,
@@ -61,6 +62,7 @@ func (g *Gateway) build() {
 		accounts: cfg.Accounts, mailboxes: mail, lister: lister, changes: changes, pager: pages("drafts"),
 		requests: cfg.Requests, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "draft"}, spools: spools, watch: cfg.Watch,
 	}
+	g.blocks = &blockService{accounts: cfg.Accounts, store: cfg.Submissions, pager: pages("blocks")}
 	g.templates = &templateService{templates: cfg.Templates, requests: cfg.Requests, pager: pages("templates")}
 	g.uploads = &uploadService{accounts: cfg.Accounts, store: cfg.Submissions}
 	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, tickets: ticketBooth{box: cfg.Box}, draining: g.draining}
@@ -93,5 +95,6 @@ func (g *Gateway) register(server grpc.ServiceRegistrar) {
 	posternv1.RegisterUploadServiceServer(server, g.uploads)
 	posternv1.RegisterEventServiceServer(server, g.events)
 	posternv1.RegisterWebhookServiceServer(server, g.webhooks)
+	posternv1.RegisterBlockServiceServer(server, g.blocks)
 	posternv1.RegisterTemplateServiceServer(server, g.templates)
 }

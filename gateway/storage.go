@@ -32,6 +32,7 @@ var keeping = map[string]bool{
 	posternv1.AccountService_ServiceDesc.ServiceName:    true,
 	posternv1.SubmissionService_ServiceDesc.ServiceName: true,
 	posternv1.WebhookService_ServiceDesc.ServiceName:    true,
+	posternv1.BlockService_ServiceDesc.ServiceName:      true,
 	posternv1.TemplateService_ServiceDesc.ServiceName:   true,
 }
 

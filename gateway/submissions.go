@@ -37,6 +37,8 @@ type submissionService struct {
 	// templates are what mail can be merged with.
 	templates *template.Store
 	pager     pager
+	// unsubscriber makes links by which recipients unsubscribe.
+	unsubscriber unsubscriber
 	// giveUp is for how long mail is tried.
 	giveUp time.Duration
 }
@@ -92,6 +94,9 @@ func (s *submissionService) create(ctx context.Context, a *account.Account, id s
 		return nil, err
 	}
 	submission.ID = id
+	if err := s.rejectBlocked(ctx, submission, in); err != nil {
+		return nil, err
+	}
 	made, err := s.store.Create(ctx, submission, s.giveUp, func(w io.Writer, made *submit.Submission) error {
 		info, err := message.write(ctx, &limitedWriter{w: w, left: maxMessage})
 		made.EightBit, made.UTF8 = info.EightBit, made.UTF8 || info.UTF8
@@ -152,6 +157,11 @@ func (s *submissionService) outgoing(ctx context.Context, a *account.Account, in
 			out.recipients = append(out.recipients, address.Address)
 		}
 	}
+	headers, err := s.unsubscribeHeaders(a.ID, in, out.recipients)
+	if err != nil {
+		return nil, err
+	}
+	m.Headers = append(m.Headers, headers...)
 	return out, nil
 }
 
@@ -161,7 +171,7 @@ func outgoingRaw(in *posternv1.Submission) (*outgoing, error) {
 	if !ok {
 		return nil, fmt.Errorf("clone of %T", in)
 	}
-	for field := range map[string]bool{"raw": true, "envelope": true, "dsn": true, "send_time": true, "save_to_sent": true, "wait": true} {
+	for field := range map[string]bool{"raw": true, "envelope": true, "dsn": true, "send_time": true, "save_to_sent": true, "on_blocked": true, "wait": true} {
 		rest.ProtoReflect().Clear(submissionFields.Fields().ByTextName(field))
 	}
 	if proto.Size(rest) > 0 {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -47,6 +48,7 @@ type config struct {
 	EventsReplicas int
 	PollInterval   time.Duration
 	GiveUpSending  time.Duration
+	PublicURL      string
 
 	WebhookWaits        []string
 	WebhookDisableAfter time.Duration
@@ -102,6 +104,7 @@ func (c *config) flags() []cli.Flag {
 			Usage: "look at folders that the server does not push every `DURATION`, unless an account says otherwise"},
 		&cli.DurationFlag{Name: "submission-give-up", Value: gateway.DefaultGiveUpSending, Destination: &c.GiveUpSending, Sources: c.sources("submission-give-up"),
 			Usage: "try for this `DURATION` to send mail that is refused for now"},
+		text("public-url", "", &c.PublicURL, "an https `URL` at which the world reaches the HTTP listener, for those who unsubscribe from mail"),
 		&cli.DurationFlag{Name: "link-timeout", Value: imapconn.DefaultLinkTimeout, Destination: &c.LinkTimeout, Sources: c.sources("link-timeout"),
 			Usage: "find out within `DURATION` that a connection to a mail server is dead"},
 		&cli.IntFlag{Name: "overflow-after", Value: idle.DefaultOverflowAfter, Destination: &c.OverflowAfter, Sources: c.sources("overflow-after"),
@@ -117,6 +120,18 @@ func (c *config) flags() []cli.Flag {
 		text("log-level", "info", &c.LogLevel, "log from this `LEVEL` up: debug, info, warn or error"),
 		text("log-format", "text", &c.LogFormat, "log in this `FORMAT`: text or json"),
 	}
+}
+
+// checkPublicURL: what stands in mail has to be right, and RFC 8058 wants HTTPS.
+func (c *config) checkPublicURL() error {
+	if c.PublicURL == "" {
+		return nil
+	}
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(c.PublicURL) > 200 {
+		return fmt.Errorf("--public-url: %q is no address such as https://postern.example.com", c.PublicURL)
+	}
+	return nil
 }
 
 // sources looks a setting up in the environment, then in the file.
@@ -177,6 +192,9 @@ func (c *config) validate(isSet func(flag string) bool) error {
 	}
 	if c.GiveUpSending < time.Minute {
 		return fmt.Errorf("--submission-give-up is %s: give at least 1m", c.GiveUpSending)
+	}
+	if err := c.checkPublicURL(); err != nil {
+		return err
 	}
 	if err := c.checkLinks(); err != nil {
 		return err

@@ -94,6 +94,8 @@ func TestSettingsRefused(t *testing.T) {
 		"both kinds, by file":     {[]string{"--nats-url", "nats://h", "--config", yamlFile(t, "nats: 127.0.0.1:4222\n")}, "give one of them"},
 		"no age":                  {[]string{"--events-max-age", "0s"}, "at least 1m"},
 		"giving up at once":       {[]string{"--submission-give-up", "1s"}, "at least 1m"},
+		"no public HTTPS":         {[]string{"--public-url", "http://postern.example.com"}, "such as https://"},
+		"a public query":          {[]string{"--public-url", "https://postern.example.com/?a=b"}, "such as https://"},
 		"endless polling":         {[]string{"--poll-interval", "1ms"}, "at least 1s"},
 		"impatience":              {[]string{"--link-timeout", "1s"}, "from 30s"},
 		"a link forever":          {[]string{"--link-timeout", "24h"}, "to 30m"},

@@ -205,7 +205,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	}
 	api.Webhooks = n.webhooks
 	api.Accounts, api.Connector, api.Folders, api.Events = accounts, connector, folders, events
-	api.Submissions, api.GiveUpSending = submissions, cfg.GiveUpSending
+	api.Submissions, api.GiveUpSending, api.PublicURL = submissions, cfg.GiveUpSending, cfg.PublicURL
 	api.Storage = check
 	api.Ready = func(ctx context.Context) error {
 		if err := check(); err != nil {

@@ -58,7 +58,9 @@ func start(s *Submission, now time.Time, giveUp time.Duration) {
 	}
 	s.GiveUpTime = s.NextAttempt.Add(giveUp)
 	for i := range s.Recipients {
-		s.Recipients[i].State = RecipientPending
+		if s.Recipients[i].State == "" { // not blocked
+			s.Recipients[i].State = RecipientPending
+		}
 	}
 	s.become(state, now, "")
 }

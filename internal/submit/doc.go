@@ -10,6 +10,7 @@
 //	open.<account>.<id>        that something is left to do for it: to send it, or
 //	                           to tell of it. Written before the submission.
 //	sent.<account>.<hash>      which submission a Message-ID or envelope id is of
+//	block.<account>.<id>       an address that gets no mail from the account
 //	upload.<account>.<id>      a file that is to become an attachment, for a day
 //
 // An [Outbox] sends. It runs on one node at a time; what keeps a former one from

@@ -22,7 +22,7 @@ func (s *Store) forget(ctx context.Context, account, id string) error {
 	return nil
 }
 
-// Forget drops all submissions of an account.
+// Forget drops all submissions of an account, and its blocklist.
 func (s *Store) Forget(ctx context.Context, account string) error {
 	for _, prefix := range []string{submissionPrefix, openPrefix} {
 		ids, err := s.ids(ctx, prefix+account+".*")
@@ -34,6 +34,9 @@ func (s *Store) Forget(ctx context.Context, account string) error {
 				return err
 			}
 		}
+	}
+	if err := s.forgetBlocks(ctx, account); err != nil {
+		return err
 	}
 	return s.forgetIndex(ctx, account)
 }

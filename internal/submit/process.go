@@ -85,8 +85,15 @@ func (o *Outbox) missing(ctx context.Context, r ref) (time.Time, error) {
 	return time.Time{}, o.config.Store.forget(ctx, r.account, r.id)
 }
 
-// attempt sends a message to the recipients that are open.
+// attempt sends a message to the recipients that are open and not blocked.
 func (o *Outbox) attempt(ctx context.Context, s *Submission) (time.Time, error) {
+	if _, err := o.config.Store.Reject(ctx, s); err != nil {
+		return time.Time{}, err
+	}
+	if len(s.asked()) == 0 {
+		settle(s, time.Now().UTC(), 0, nil)
+		return s.NextAttempt, o.config.Store.write(ctx, s)
+	}
 	s.State, s.By, s.EndSent = Sending, o.run, false
 	s.Attempts++
 	if err := o.config.Store.write(ctx, s); err != nil {

@@ -24,7 +24,7 @@ var (
 // SyntaxError says what is wrong with a template. Lines and columns count from 1, in
 // characters; they are 0 where the fault has no place.
 type SyntaxError struct {
-	// Part is subject, text or html.
+	// Part is subject, text, html or url.
 	Part         string
 	Line, Column int
 	Description  string

@@ -29,7 +29,7 @@ func (t *Template) Fill(ctx context.Context, values map[string]any) (Content, er
 		name string
 		run  runner
 		out  *string
-	}{{partSubject, t.subject, &c.Subject}, {partText, t.text, &c.Text}, {partHTML, t.html, &c.HTML}} {
+	}{{partSubject, t.subject, &c.Subject}, {partText, t.text, &c.Text}, {partHTML, t.html, &c.HTML}, {partURL, t.url, &c.URL}} {
 		if p.run == nil {
 			continue
 		}

@@ -13,7 +13,7 @@ import (
 
 // Bounds of the parts of a template, in bytes.
 const (
-	MaxSubject = 2000
+	MaxSubject = 2000 // and of a URL
 	MaxBody    = 256 << 10
 )
 
@@ -22,11 +22,13 @@ type Content struct {
 	Subject string
 	Text    string
 	HTML    string
+	// URL is an address on the web, of a part of the message.
+	URL string
 }
 
 // Template is content that was parsed. It is safe for concurrent use.
 type Template struct {
-	subject, text, html runner
+	subject, text, html, url runner
 }
 
 // runner is what text/template and html/template have in common.
@@ -39,6 +41,7 @@ const (
 	partSubject = "subject"
 	partText    = "text"
 	partHTML    = "html"
+	partURL     = "url"
 )
 
 // Parse reads content. It fails with a [*SyntaxError].
@@ -49,6 +52,9 @@ func Parse(c Content) (*Template, error) {
 		return nil, err
 	}
 	if t.text, err = parseText(partText, c.Text, MaxBody); err != nil {
+		return nil, err
+	}
+	if t.url, err = parseText(partURL, c.URL, MaxSubject); err != nil {
 		return nil, err
 	}
 	t.html, err = parseHTML(c.HTML)

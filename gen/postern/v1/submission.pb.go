@@ -166,6 +166,60 @@ func (Submission_SavePolicy) EnumDescriptor() ([]byte, []int) {
 	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 1}
 }
 
+// What becomes of mail to an address that is on the account's blocklist; see Block.
+type Submission_OnBlocked int32
+
+const (
+	// The same as `DROP`.
+	Submission_ON_BLOCKED_UNSPECIFIED Submission_OnBlocked = 0
+	// It is not sent to that address, which becomes REJECTED, but to the others.
+	Submission_DROP Submission_OnBlocked = 1
+	// The call that creates the submission fails. An address that is blocked later
+	// is left out all the same.
+	Submission_REFUSE Submission_OnBlocked = 2
+)
+
+// Enum value maps for Submission_OnBlocked.
+var (
+	Submission_OnBlocked_name = map[int32]string{
+		0: "ON_BLOCKED_UNSPECIFIED",
+		1: "DROP",
+		2: "REFUSE",
+	}
+	Submission_OnBlocked_value = map[string]int32{
+		"ON_BLOCKED_UNSPECIFIED": 0,
+		"DROP":                   1,
+		"REFUSE":                 2,
+	}
+)
+
+func (x Submission_OnBlocked) Enum() *Submission_OnBlocked {
+	p := new(Submission_OnBlocked)
+	*p = x
+	return p
+}
+
+func (x Submission_OnBlocked) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Submission_OnBlocked) Descriptor() protoreflect.EnumDescriptor {
+	return file_postern_v1_submission_proto_enumTypes[2].Descriptor()
+}
+
+func (Submission_OnBlocked) Type() protoreflect.EnumType {
+	return &file_postern_v1_submission_proto_enumTypes[2]
+}
+
+func (x Submission_OnBlocked) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Submission_OnBlocked.Descriptor instead.
+func (Submission_OnBlocked) EnumDescriptor() ([]byte, []int) {
+	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 2}
+}
+
 // How far it has come.
 type Submission_Recipient_State int32
 
@@ -223,11 +277,11 @@ func (x Submission_Recipient_State) String() string {
 }
 
 func (Submission_Recipient_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_postern_v1_submission_proto_enumTypes[2].Descriptor()
+	return file_postern_v1_submission_proto_enumTypes[3].Descriptor()
 }
 
 func (Submission_Recipient_State) Type() protoreflect.EnumType {
-	return &file_postern_v1_submission_proto_enumTypes[2]
+	return &file_postern_v1_submission_proto_enumTypes[3]
 }
 
 func (x Submission_Recipient_State) Number() protoreflect.EnumNumber {
@@ -236,7 +290,7 @@ func (x Submission_Recipient_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Submission_Recipient_State.Descriptor instead.
 func (Submission_Recipient_State) EnumDescriptor() ([]byte, []int) {
-	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 0, 0}
+	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 1, 0}
 }
 
 // When a report is wanted.
@@ -284,11 +338,11 @@ func (x Submission_DeliveryStatus_Notify) String() string {
 }
 
 func (Submission_DeliveryStatus_Notify) Descriptor() protoreflect.EnumDescriptor {
-	return file_postern_v1_submission_proto_enumTypes[3].Descriptor()
+	return file_postern_v1_submission_proto_enumTypes[4].Descriptor()
 }
 
 func (Submission_DeliveryStatus_Notify) Type() protoreflect.EnumType {
-	return &file_postern_v1_submission_proto_enumTypes[3]
+	return &file_postern_v1_submission_proto_enumTypes[4]
 }
 
 func (x Submission_DeliveryStatus_Notify) Number() protoreflect.EnumNumber {
@@ -297,7 +351,7 @@ func (x Submission_DeliveryStatus_Notify) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Submission_DeliveryStatus_Notify.Descriptor instead.
 func (Submission_DeliveryStatus_Notify) EnumDescriptor() ([]byte, []int) {
-	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 2, 0}
+	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 3, 0}
 }
 
 // How much of the message a report returns.
@@ -337,11 +391,11 @@ func (x Submission_DeliveryStatus_Return) String() string {
 }
 
 func (Submission_DeliveryStatus_Return) Descriptor() protoreflect.EnumDescriptor {
-	return file_postern_v1_submission_proto_enumTypes[4].Descriptor()
+	return file_postern_v1_submission_proto_enumTypes[5].Descriptor()
 }
 
 func (Submission_DeliveryStatus_Return) Type() protoreflect.EnumType {
-	return &file_postern_v1_submission_proto_enumTypes[4]
+	return &file_postern_v1_submission_proto_enumTypes[5]
 }
 
 func (x Submission_DeliveryStatus_Return) Number() protoreflect.EnumNumber {
@@ -350,7 +404,7 @@ func (x Submission_DeliveryStatus_Return) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Submission_DeliveryStatus_Return.Descriptor instead.
 func (Submission_DeliveryStatus_Return) EnumDescriptor() ([]byte, []int) {
-	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 2, 1}
+	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 3, 1}
 }
 
 // A message that was given to be sent, and what became of it.
@@ -397,6 +451,10 @@ type Submission struct {
 	// How long the call that creates it waits for it to be sent, so that the answer
 	// says what became of it. Default: not at all.
 	Wait *durationpb.Duration `protobuf:"bytes,19,opt,name=wait,proto3" json:"wait,omitempty"`
+	// What becomes of it where a recipient is blocked. Default: `DROP`.
+	OnBlocked Submission_OnBlocked `protobuf:"varint,32,opt,name=on_blocked,json=onBlocked,proto3,enum=postern.v1.Submission_OnBlocked" json:"on_blocked,omitempty"`
+	// How the recipient unsubscribes. Default: not at all.
+	Unsubscribe *Submission_Unsubscribe `protobuf:"bytes,33,opt,name=unsubscribe,proto3" json:"unsubscribe,omitempty"`
 	// How far it has come.
 	State Submission_State `protobuf:"varint,20,opt,name=state,proto3,enum=postern.v1.Submission_State" json:"state,omitempty"`
 	// Why the state is what it is and what to do about it, for a person to read.
@@ -583,6 +641,20 @@ func (x *Submission) GetWait() *durationpb.Duration {
 	return nil
 }
 
+func (x *Submission) GetOnBlocked() Submission_OnBlocked {
+	if x != nil {
+		return x.OnBlocked
+	}
+	return Submission_ON_BLOCKED_UNSPECIFIED
+}
+
+func (x *Submission) GetUnsubscribe() *Submission_Unsubscribe {
+	if x != nil {
+		return x.Unsubscribe
+	}
+	return nil
+}
+
 func (x *Submission) GetState() Submission_State {
 	if x != nil {
 		return x.State
@@ -646,6 +718,98 @@ func (x *Submission) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// How the one who gets a message unsubscribes from such mail, told to mail programs
+// by the headers List-Unsubscribe and List-Unsubscribe-Post (RFC 2369, RFC 8058).
+type Submission_Unsubscribe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where.
+	//
+	// Types that are valid to be assigned to At:
+	//
+	//	*Submission_Unsubscribe_Url
+	//	*Submission_Unsubscribe_Hosted
+	At            isSubmission_Unsubscribe_At `protobuf_oneof:"at"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Submission_Unsubscribe) Reset() {
+	*x = Submission_Unsubscribe{}
+	mi := &file_postern_v1_submission_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Submission_Unsubscribe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Submission_Unsubscribe) ProtoMessage() {}
+
+func (x *Submission_Unsubscribe) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_submission_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Submission_Unsubscribe.ProtoReflect.Descriptor instead.
+func (*Submission_Unsubscribe) Descriptor() ([]byte, []int) {
+	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *Submission_Unsubscribe) GetAt() isSubmission_Unsubscribe_At {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Submission_Unsubscribe) GetUrl() string {
+	if x != nil {
+		if x, ok := x.At.(*Submission_Unsubscribe_Url); ok {
+			return x.Url
+		}
+	}
+	return ""
+}
+
+func (x *Submission_Unsubscribe) GetHosted() bool {
+	if x != nil {
+		if x, ok := x.At.(*Submission_Unsubscribe_Hosted); ok {
+			return x.Hosted
+		}
+	}
+	return false
+}
+
+type isSubmission_Unsubscribe_At interface {
+	isSubmission_Unsubscribe_At()
+}
+
+type Submission_Unsubscribe_Url struct {
+	// At an https address of yours, which takes the POST of RFC 8058 and needs
+	// nothing else to know who unsubscribes. In a merge it is a template, such as
+	// `https://example.com/u?who={{urlquery .id}}`.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3,oneof"`
+}
+
+type Submission_Unsubscribe_Hosted struct {
+	// At a page of Postern, which puts the recipient on the account's blocklist.
+	// It needs the setting `--public-url`, and a message for one recipient, as a
+	// merge makes them.
+	Hosted bool `protobuf:"varint,2,opt,name=hosted,proto3,oneof"`
+}
+
+func (*Submission_Unsubscribe_Url) isSubmission_Unsubscribe_At() {}
+
+func (*Submission_Unsubscribe_Hosted) isSubmission_Unsubscribe_At() {}
+
 // What became of the message for one recipient.
 type Submission_Recipient struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -665,7 +829,7 @@ type Submission_Recipient struct {
 
 func (x *Submission_Recipient) Reset() {
 	*x = Submission_Recipient{}
-	mi := &file_postern_v1_submission_proto_msgTypes[1]
+	mi := &file_postern_v1_submission_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +841,7 @@ func (x *Submission_Recipient) String() string {
 func (*Submission_Recipient) ProtoMessage() {}
 
 func (x *Submission_Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_submission_proto_msgTypes[1]
+	mi := &file_postern_v1_submission_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +854,7 @@ func (x *Submission_Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submission_Recipient.ProtoReflect.Descriptor instead.
 func (*Submission_Recipient) Descriptor() ([]byte, []int) {
-	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 0}
+	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 1}
 }
 
 func (x *Submission_Recipient) GetAddress() string {
@@ -741,7 +905,7 @@ type Submission_Envelope struct {
 
 func (x *Submission_Envelope) Reset() {
 	*x = Submission_Envelope{}
-	mi := &file_postern_v1_submission_proto_msgTypes[2]
+	mi := &file_postern_v1_submission_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +917,7 @@ func (x *Submission_Envelope) String() string {
 func (*Submission_Envelope) ProtoMessage() {}
 
 func (x *Submission_Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_submission_proto_msgTypes[2]
+	mi := &file_postern_v1_submission_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +930,7 @@ func (x *Submission_Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submission_Envelope.ProtoReflect.Descriptor instead.
 func (*Submission_Envelope) Descriptor() ([]byte, []int) {
-	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 1}
+	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 2}
 }
 
 func (x *Submission_Envelope) GetMailFrom() string {
@@ -799,7 +963,7 @@ type Submission_DeliveryStatus struct {
 
 func (x *Submission_DeliveryStatus) Reset() {
 	*x = Submission_DeliveryStatus{}
-	mi := &file_postern_v1_submission_proto_msgTypes[3]
+	mi := &file_postern_v1_submission_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +975,7 @@ func (x *Submission_DeliveryStatus) String() string {
 func (*Submission_DeliveryStatus) ProtoMessage() {}
 
 func (x *Submission_DeliveryStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_submission_proto_msgTypes[3]
+	mi := &file_postern_v1_submission_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,7 +988,7 @@ func (x *Submission_DeliveryStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submission_DeliveryStatus.ProtoReflect.Descriptor instead.
 func (*Submission_DeliveryStatus) Descriptor() ([]byte, []int) {
-	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 2}
+	return file_postern_v1_submission_proto_rawDescGZIP(), []int{0, 3}
 }
 
 func (x *Submission_DeliveryStatus) GetNotify() []Submission_DeliveryStatus_Notify {
@@ -853,7 +1017,7 @@ var File_postern_v1_submission_proto protoreflect.FileDescriptor
 const file_postern_v1_submission_proto_rawDesc = "" +
 	"\n" +
 	"\x1bpostern/v1/submission.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18postern/v1/content.proto\x1a\x18postern/v1/message.proto\"\xc1\x14\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18postern/v1/content.proto\x1a\x18postern/v1/message.proto\"\xfa\x16\n" +
 	"\n" +
 	"Submission\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12-\n" +
@@ -876,7 +1040,10 @@ const file_postern_v1_submission_proto_rawDesc = "" +
 	"\tsend_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\bsendTime\x12Q\n" +
 	"\fsave_to_sent\x18\x12 \x01(\x0e2!.postern.v1.Submission.SavePolicyB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\n" +
 	"saveToSent\x12?\n" +
-	"\x04wait\x18\x13 \x01(\v2\x19.google.protobuf.DurationB\x10\xe2A\x01\x04\xbaH\t\xaa\x01\x06\"\x02\b\x1e2\x00R\x04wait\x128\n" +
+	"\x04wait\x18\x13 \x01(\v2\x19.google.protobuf.DurationB\x10\xe2A\x01\x04\xbaH\t\xaa\x01\x06\"\x02\b\x1e2\x00R\x04wait\x12M\n" +
+	"\n" +
+	"on_blocked\x18  \x01(\x0e2 .postern.v1.Submission.OnBlockedB\f\xe2A\x01\x04\xbaH\x05\x82\x01\x02\x10\x01R\tonBlocked\x12J\n" +
+	"\vunsubscribe\x18! \x01(\v2\".postern.v1.Submission.UnsubscribeB\x04\xe2A\x01\x04R\vunsubscribe\x128\n" +
 	"\x05state\x18\x14 \x01(\x0e2\x1c.postern.v1.Submission.StateB\x04\xe2A\x01\x03R\x05state\x12'\n" +
 	"\fstate_detail\x18\x15 \x01(\tB\x04\xe2A\x01\x03R\vstateDetail\x12#\n" +
 	"\n" +
@@ -889,7 +1056,12 @@ const file_postern_v1_submission_proto_rawDesc = "" +
 	"\x11next_attempt_time\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\x0fnextAttemptTime\x12A\n" +
 	"\vcreate_time\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12;\n" +
-	"\bend_time\x18\x1c \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\aendTime\x1a\xb6\x02\n" +
+	"\bend_time\x18\x1c \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\aendTime\x1a]\n" +
+	"\vUnsubscribe\x12\x1e\n" +
+	"\x03url\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\xd0\x0fH\x00R\x03url\x12!\n" +
+	"\x06hosted\x18\x02 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\x06hostedB\v\n" +
+	"\x02at\x12\x05\xbaH\x02\b\x01\x1a\xb6\x02\n" +
 	"\tRecipient\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12<\n" +
 	"\x05state\x18\x02 \x01(\x0e2&.postern.v1.Submission.Recipient.StateR\x05state\x12\x1b\n" +
@@ -942,7 +1114,12 @@ const file_postern_v1_submission_proto_rawDesc = "" +
 	"\x04AUTO\x10\x01\x12\n" +
 	"\n" +
 	"\x06ALWAYS\x10\x02\x12\t\n" +
-	"\x05NEVER\x10\x03:]\xeaAZ\n" +
+	"\x05NEVER\x10\x03\"=\n" +
+	"\tOnBlocked\x12\x1a\n" +
+	"\x16ON_BLOCKED_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04DROP\x10\x01\x12\n" +
+	"\n" +
+	"\x06REFUSE\x10\x02:]\xeaAZ\n" +
 	"\x12postern/Submission\x12+accounts/{account}/submissions/{submission}*\vsubmissions2\n" +
 	"submissionB:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
 
@@ -958,54 +1135,58 @@ func file_postern_v1_submission_proto_rawDescGZIP() []byte {
 	return file_postern_v1_submission_proto_rawDescData
 }
 
-var file_postern_v1_submission_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_postern_v1_submission_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_postern_v1_submission_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_postern_v1_submission_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_postern_v1_submission_proto_goTypes = []any{
 	(Submission_State)(0),                 // 0: postern.v1.Submission.State
 	(Submission_SavePolicy)(0),            // 1: postern.v1.Submission.SavePolicy
-	(Submission_Recipient_State)(0),       // 2: postern.v1.Submission.Recipient.State
-	(Submission_DeliveryStatus_Notify)(0), // 3: postern.v1.Submission.DeliveryStatus.Notify
-	(Submission_DeliveryStatus_Return)(0), // 4: postern.v1.Submission.DeliveryStatus.Return
-	(*Submission)(nil),                    // 5: postern.v1.Submission
-	(*Submission_Recipient)(nil),          // 6: postern.v1.Submission.Recipient
-	(*Submission_Envelope)(nil),           // 7: postern.v1.Submission.Envelope
-	(*Submission_DeliveryStatus)(nil),     // 8: postern.v1.Submission.DeliveryStatus
-	(*Address)(nil),                       // 9: postern.v1.Address
-	(*Header)(nil),                        // 10: postern.v1.Header
-	(*OutgoingAttachment)(nil),            // 11: postern.v1.OutgoingAttachment
-	(*Reply)(nil),                         // 12: postern.v1.Reply
-	(*CalendarObject)(nil),                // 13: postern.v1.CalendarObject
-	(*timestamppb.Timestamp)(nil),         // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),           // 15: google.protobuf.Duration
+	(Submission_OnBlocked)(0),             // 2: postern.v1.Submission.OnBlocked
+	(Submission_Recipient_State)(0),       // 3: postern.v1.Submission.Recipient.State
+	(Submission_DeliveryStatus_Notify)(0), // 4: postern.v1.Submission.DeliveryStatus.Notify
+	(Submission_DeliveryStatus_Return)(0), // 5: postern.v1.Submission.DeliveryStatus.Return
+	(*Submission)(nil),                    // 6: postern.v1.Submission
+	(*Submission_Unsubscribe)(nil),        // 7: postern.v1.Submission.Unsubscribe
+	(*Submission_Recipient)(nil),          // 8: postern.v1.Submission.Recipient
+	(*Submission_Envelope)(nil),           // 9: postern.v1.Submission.Envelope
+	(*Submission_DeliveryStatus)(nil),     // 10: postern.v1.Submission.DeliveryStatus
+	(*Address)(nil),                       // 11: postern.v1.Address
+	(*Header)(nil),                        // 12: postern.v1.Header
+	(*OutgoingAttachment)(nil),            // 13: postern.v1.OutgoingAttachment
+	(*Reply)(nil),                         // 14: postern.v1.Reply
+	(*CalendarObject)(nil),                // 15: postern.v1.CalendarObject
+	(*timestamppb.Timestamp)(nil),         // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),           // 17: google.protobuf.Duration
 }
 var file_postern_v1_submission_proto_depIdxs = []int32{
-	9,  // 0: postern.v1.Submission.from:type_name -> postern.v1.Address
-	9,  // 1: postern.v1.Submission.to:type_name -> postern.v1.Address
-	9,  // 2: postern.v1.Submission.cc:type_name -> postern.v1.Address
-	9,  // 3: postern.v1.Submission.bcc:type_name -> postern.v1.Address
-	9,  // 4: postern.v1.Submission.reply_to:type_name -> postern.v1.Address
-	10, // 5: postern.v1.Submission.headers:type_name -> postern.v1.Header
-	11, // 6: postern.v1.Submission.attachments:type_name -> postern.v1.OutgoingAttachment
-	12, // 7: postern.v1.Submission.reply:type_name -> postern.v1.Reply
-	13, // 8: postern.v1.Submission.calendar:type_name -> postern.v1.CalendarObject
-	7,  // 9: postern.v1.Submission.envelope:type_name -> postern.v1.Submission.Envelope
-	8,  // 10: postern.v1.Submission.dsn:type_name -> postern.v1.Submission.DeliveryStatus
-	14, // 11: postern.v1.Submission.send_time:type_name -> google.protobuf.Timestamp
+	11, // 0: postern.v1.Submission.from:type_name -> postern.v1.Address
+	11, // 1: postern.v1.Submission.to:type_name -> postern.v1.Address
+	11, // 2: postern.v1.Submission.cc:type_name -> postern.v1.Address
+	11, // 3: postern.v1.Submission.bcc:type_name -> postern.v1.Address
+	11, // 4: postern.v1.Submission.reply_to:type_name -> postern.v1.Address
+	12, // 5: postern.v1.Submission.headers:type_name -> postern.v1.Header
+	13, // 6: postern.v1.Submission.attachments:type_name -> postern.v1.OutgoingAttachment
+	14, // 7: postern.v1.Submission.reply:type_name -> postern.v1.Reply
+	15, // 8: postern.v1.Submission.calendar:type_name -> postern.v1.CalendarObject
+	9,  // 9: postern.v1.Submission.envelope:type_name -> postern.v1.Submission.Envelope
+	10, // 10: postern.v1.Submission.dsn:type_name -> postern.v1.Submission.DeliveryStatus
+	16, // 11: postern.v1.Submission.send_time:type_name -> google.protobuf.Timestamp
 	1,  // 12: postern.v1.Submission.save_to_sent:type_name -> postern.v1.Submission.SavePolicy
-	15, // 13: postern.v1.Submission.wait:type_name -> google.protobuf.Duration
-	0,  // 14: postern.v1.Submission.state:type_name -> postern.v1.Submission.State
-	6,  // 15: postern.v1.Submission.recipients:type_name -> postern.v1.Submission.Recipient
-	14, // 16: postern.v1.Submission.next_attempt_time:type_name -> google.protobuf.Timestamp
-	14, // 17: postern.v1.Submission.create_time:type_name -> google.protobuf.Timestamp
-	14, // 18: postern.v1.Submission.end_time:type_name -> google.protobuf.Timestamp
-	2,  // 19: postern.v1.Submission.Recipient.state:type_name -> postern.v1.Submission.Recipient.State
-	3,  // 20: postern.v1.Submission.DeliveryStatus.notify:type_name -> postern.v1.Submission.DeliveryStatus.Notify
-	4,  // 21: postern.v1.Submission.DeliveryStatus.return:type_name -> postern.v1.Submission.DeliveryStatus.Return
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	17, // 13: postern.v1.Submission.wait:type_name -> google.protobuf.Duration
+	2,  // 14: postern.v1.Submission.on_blocked:type_name -> postern.v1.Submission.OnBlocked
+	7,  // 15: postern.v1.Submission.unsubscribe:type_name -> postern.v1.Submission.Unsubscribe
+	0,  // 16: postern.v1.Submission.state:type_name -> postern.v1.Submission.State
+	8,  // 17: postern.v1.Submission.recipients:type_name -> postern.v1.Submission.Recipient
+	16, // 18: postern.v1.Submission.next_attempt_time:type_name -> google.protobuf.Timestamp
+	16, // 19: postern.v1.Submission.create_time:type_name -> google.protobuf.Timestamp
+	16, // 20: postern.v1.Submission.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 21: postern.v1.Submission.Recipient.state:type_name -> postern.v1.Submission.Recipient.State
+	4,  // 22: postern.v1.Submission.DeliveryStatus.notify:type_name -> postern.v1.Submission.DeliveryStatus.Notify
+	5,  // 23: postern.v1.Submission.DeliveryStatus.return:type_name -> postern.v1.Submission.DeliveryStatus.Return
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_submission_proto_init() }
@@ -1015,13 +1196,17 @@ func file_postern_v1_submission_proto_init() {
 	}
 	file_postern_v1_content_proto_init()
 	file_postern_v1_message_proto_init()
+	file_postern_v1_submission_proto_msgTypes[1].OneofWrappers = []any{
+		(*Submission_Unsubscribe_Url)(nil),
+		(*Submission_Unsubscribe_Hosted)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_submission_proto_rawDesc), len(file_postern_v1_submission_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   4,
+			NumEnums:      6,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -100,8 +100,8 @@ type MergeSubmissionsRequest struct {
 	// `text` and `html` of the submission are the templates.
 	Template string `protobuf:"bytes,2,opt,name=template,proto3" json:"template,omitempty"`
 	// What the messages have in common: `from`, `reply_to`, `headers`, `attachments`,
-	// `calendar`, `envelope.mail_from`, `dsn`, `send_time` and `save_to_sent`, and
-	// without `template` the templates `subject`, `text` and `html`. Nothing else can
+	// `calendar`, `envelope.mail_from`, `dsn`, `send_time`, `save_to_sent`, `on_blocked`
+	// and `unsubscribe`, and without `template` the templates `subject`, `text` and `html`. Nothing else can
 	// be given.
 	Submission *Submission `protobuf:"bytes,3,opt,name=submission,proto3" json:"submission,omitempty"`
 	// Who gets it.

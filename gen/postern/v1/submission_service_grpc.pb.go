@@ -44,7 +44,9 @@ type SubmissionServiceClient interface {
 	// the call: the state says so.
 	//
 	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `SMTP_NOT_CONFIGURED`
-	// (FAILED_PRECONDITION) where the account has no `smtp`; `MESSAGE_TOO_LARGE`
+	// (FAILED_PRECONDITION) where the account has no `smtp`; `RECIPIENT_BLOCKED`
+	// (FAILED_PRECONDITION), with the `address`, where `on_blocked` is REFUSE and a
+	// recipient is on the account's blocklist; `MESSAGE_TOO_LARGE`
 	// (INVALID_ARGUMENT); `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request
 	// id was used with other content within 24 hours; for `reply` and for
 	// attachments of messages, those of GetMessage.
@@ -182,7 +184,9 @@ type SubmissionServiceServer interface {
 	// the call: the state says so.
 	//
 	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `SMTP_NOT_CONFIGURED`
-	// (FAILED_PRECONDITION) where the account has no `smtp`; `MESSAGE_TOO_LARGE`
+	// (FAILED_PRECONDITION) where the account has no `smtp`; `RECIPIENT_BLOCKED`
+	// (FAILED_PRECONDITION), with the `address`, where `on_blocked` is REFUSE and a
+	// recipient is on the account's blocklist; `MESSAGE_TOO_LARGE`
 	// (INVALID_ARGUMENT); `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request
 	// id was used with other content within 24 hours; for `reply` and for
 	// attachments of messages, those of GetMessage.

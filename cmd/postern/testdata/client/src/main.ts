@@ -33,6 +33,7 @@ let deadLetter = "";
 let draft = "";
 let sent = "";
 let refused = "";
+let block = "";
 
 /** The server-sent frames up to the first that has all of these. */
 async function frame(stream: ReadableStream<Uint8Array>, ...parts: string[]): Promise<string> {
@@ -368,6 +369,26 @@ const calls: Calls = {
     if (updated.displayName !== "Welcome") throw new Error(`renamed to ${updated.displayName}`);
   },
   TemplateService_DeleteTemplate: async () => ok(await client.DELETE("/v1/templates/{template}", { params: { path: template } })),
+
+  // Blocks.
+  BlockService_CreateBlock: async () => {
+    const created = ok(
+      await client.POST("/v1/accounts/{account}/blocks", { params: { path }, body: { address: "eve@example.com", reason: "asked to" } }),
+    );
+    block = id(created.name);
+  },
+  BlockService_GetBlock: async () => {
+    const got = ok(await client.GET("/v1/accounts/{account}/blocks/{block}", { params: { path: { account, block } } }));
+    if (got.origin !== "API") throw new Error(`origin ${got.origin}`);
+  },
+  BlockService_ListBlocks: async () => {
+    const { blocks } = ok(
+      await client.GET("/v1/accounts/{account}/blocks", { params: { path, query: { address: "Eve@example.com" } } }),
+    );
+    if (blocks?.length !== 1) throw new Error(`${blocks?.length} blocks`);
+  },
+  BlockService_DeleteBlock: async () =>
+    ok(await client.DELETE("/v1/accounts/{account}/blocks/{block}", { params: { path: { account, block } } })),
 
   // What an account can be told.
   AccountService_PauseAccount: async () =>
