@@ -54,7 +54,7 @@ func settingsProto(a *account.Account) *posternv1.Account {
 	}
 	if a.Sending != (account.SendingPolicy{}) {
 		out.Sending = &posternv1.Account_SendingPolicy{
-			MaxConcurrent: int32(a.Sending.MaxConcurrent), MaxPerMinute: int32(a.Sending.MaxPerMinute), //nolint:gosec // validated
+			MaxConcurrent: int32(a.Sending.MaxConcurrent), MaxPerMinute: int32(a.Sending.MaxPerMinute),
 		}
 	}
 	if a.Watch.PollInterval > 0 {
