@@ -112,25 +112,30 @@ func (d *dataDir) credentials() (credentials, error) {
 	return login, nil
 }
 
-// writeURL puts the URL in place whole or not at all, with mode 0600 whatever
-// mode an older file had.
+// writeURL keeps the URL for clients, and for the next start.
 func (d *dataDir) writeURL(url string) error {
-	// CreateTemp gives the file mode 0600.
-	temp, err := os.CreateTemp(d.path, "."+urlFile+"-*")
-	if err != nil {
+	if err := writeWhole(filepath.Join(d.path, urlFile), []byte(url+"\n")); err != nil {
 		return fmt.Errorf("write the NATS URL: %w", err)
 	}
+	return nil
+}
+
+// writeWhole puts a file in place whole or not at all, with mode 0600 whatever
+// mode an older one had.
+func writeWhole(path string, content []byte) error {
+	// CreateTemp gives the file mode 0600.
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
 	defer os.Remove(temp.Name())
-	_, err = fmt.Fprintln(temp, url)
+	_, err = temp.Write(content)
 	if err == nil {
 		err = temp.Sync()
 	}
 	err = errors.Join(err, temp.Close())
 	if err == nil {
-		err = os.Rename(temp.Name(), filepath.Join(d.path, urlFile))
+		err = os.Rename(temp.Name(), path)
 	}
-	if err != nil {
-		return fmt.Errorf("write the NATS URL: %w", err)
-	}
-	return nil
+	return err
 }

@@ -80,7 +80,6 @@ func probe(dir string) (err error) {
 // heal starts the server again whenever it cannot store and could, until ctx
 // ends.
 func (s *Server) heal(ctx context.Context) {
-	defer close(s.healed)
 	tick := time.NewTicker(healPace)
 	defer tick.Stop()
 	started, told := time.Time{}, false
@@ -118,15 +117,7 @@ func (s *Server) restart(ctx context.Context) error {
 	old.WaitForShutdown()
 	// What the old one had to say is over.
 	s.log.forget()
-	next, err := server.NewServer(s.options())
-	if err != nil {
-		return fmt.Errorf("configure the embedded NATS server: %w", err)
-	}
-	next.SetLoggerV2(s.log, false, false, false)
-	s.mu.Lock()
-	s.nats = next
-	s.mu.Unlock()
-	if err := s.run(ctx); err != nil {
+	if _, err := s.run(ctx); err != nil {
 		s.log.fail(err)
 		return err
 	}

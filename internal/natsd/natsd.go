@@ -58,13 +58,18 @@ type Config struct {
 	// MaxStore bounds the bytes that all streams together take on disk; 0 means
 	// that the disk does.
 	MaxStore int64
+	// Readable is the stream that readers may read a copy of, once there are
+	// credentials for them (see [Credentials]); empty means none.
+	Readable string
 	// Logger gets the server's messages; nil means none.
 	Logger *slog.Logger
 }
 
 // Server is a running embedded server.
 type Server struct {
-	options func() *server.Options // of this server, at its address
+	options  func() *server.Options // of this server, at its address
+	readable string
+	keys     *keys
 
 	mu   sync.Mutex
 	nats *server.Server // replaced when it cannot store any more
@@ -96,7 +101,10 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, logger: logger, log: &serverLog{logger: logger}, stopped: make(chan struct{}), healed: make(chan struct{})}
+	s := &Server{
+		readable: config.Readable, dir: dir, logger: logger, log: &serverLog{logger: logger},
+		stopped: make(chan struct{}), healed: make(chan struct{}),
+	}
 	if err := s.start(ctx, host, port, config.MaxStore); err != nil {
 		return nil, errors.Join(err, dir.close())
 	}
@@ -113,73 +121,106 @@ func (s *Server) start(ctx context.Context, host string, port int, maxStore int6
 	if err != nil {
 		return err
 	}
-	hash, err := login.hash()
-	if err != nil {
+	s.login = login
+	if s.keys, err = openKeys(s.dir.path, login); err != nil {
 		return err
 	}
-	s.login = login
 	if maxStore == 0 {
 		maxStore = noMaxStore
 	}
-	s.options = func() *server.Options { return options(s.dir.path, host, port, maxStore, login.user, hash) }
-	if s.nats, err = server.NewServer(s.options()); err != nil {
-		return fmt.Errorf("configure the embedded NATS server: %w", err)
-	}
-	s.nats.SetLoggerV2(s.log, false, false, false)
+	s.options = func() *server.Options { return options(s.dir.path, host, port, maxStore) }
 	s.stop = sync.OnceFunc(func() { go s.shutdown() })
-	err = s.run(ctx)
-	if err == nil {
-		s.addr = clientAddr(s.nats.Addr())
-		port = s.nats.Addr().(*net.TCPAddr).Port // for the next one
-		err = s.dir.writeURL(login.url(s.addr))
-	}
+	nats, err := s.run(ctx)
 	if err != nil {
-		s.nats.Shutdown()
-		s.nats.WaitForShutdown()
+		return err
+	}
+	s.addr = clientAddr(nats.Addr())
+	port = nats.Addr().(*net.TCPAddr).Port // for the next one
+	if err := s.dir.writeURL(login.url(s.addr)); err != nil {
+		nats.Shutdown()
+		nats.WaitForShutdown()
 		return err
 	}
 	var healing context.Context
 	healing, s.healing = context.WithCancel(context.Background())
-	go s.heal(healing)
+	go s.keep(healing)
 	return nil
 }
 
-// run starts the NATS server and waits until it serves, fails or ctx ends.
-func (s *Server) run(ctx context.Context) error {
+// run starts a NATS server, which is the current one once it serves. On an error
+// nothing of it is left.
+func (s *Server) run(ctx context.Context) (*server.Server, error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
-	started, nats := make(chan struct{}), s.current()
+	gate, options := &gate{keys: s.keys}, s.options()
+	options.CustomClientAuthentication = gate
+	// Nobody is let in before the accounts are there: clients take a refusal of
+	// their credentials for final.
+	options.DontListen = true
+	nats, err := server.NewServer(options)
+	if err != nil {
+		return nil, fmt.Errorf("configure the embedded NATS server: %w", err)
+	}
+	nats.SetLoggerV2(s.log, false, false, false)
+	started := make(chan error, 1)
 	go func() {
-		defer close(started)
-		// Start returns once the streams are recovered and the listener is up,
-		// or after it has told the logger why it gave up.
+		// Start returns once the streams are recovered, or after it has told
+		// the logger why it gave up.
 		nats.Start()
+		started <- s.open(nats, gate)
 	}()
 	select {
-	case <-started:
+	case err = <-started:
 	case <-ctx.Done():
 		nats.Shutdown()
 		<-started
-		return fmt.Errorf("start the embedded NATS server: %w", ctx.Err())
+		err = ctx.Err()
 	}
+	if err != nil {
+		nats.Shutdown()
+		nats.WaitForShutdown()
+		return nil, fmt.Errorf("start the embedded NATS server in %s: %w", s.dir.path, err)
+	}
+	s.mu.Lock()
+	s.nats = nats
+	s.mu.Unlock()
+	return nats, nil
+}
+
+// open lets clients into a server that has started.
+func (s *Server) open(nats *server.Server, gate *gate) error {
 	if reason := s.log.fatal(); reason != "" {
-		return fmt.Errorf("start the embedded NATS server in %s: %s", s.dir.path, reason)
+		return errors.New(reason)
 	}
-	if nats.Addr() == nil || !nats.JetStreamEnabled() {
-		return fmt.Errorf("start the embedded NATS server in %s: it does not serve", s.dir.path)
+	if !nats.JetStreamEnabled() {
+		return errors.New("it does not store")
+	}
+	if err := gate.open(nats, s.readable); err != nil {
+		return err
+	}
+	if s.readable != "" {
+		if err := answerReaders(nats, s.keys.copier, s.readable); err != nil {
+			return err
+		}
+	}
+	nats.AcceptLoop(make(chan struct{}))
+	if reason := s.log.fatal(); reason != "" {
+		return errors.New(reason)
+	}
+	if nats.Addr() == nil {
+		return errors.New("it does not serve")
 	}
 	return nil
 }
 
 // options is all that the embedded server is configured with; what is not
 // named, such as monitoring, clustering, profiling and WebSocket, stays off.
-func options(dir, host string, port int, maxStore int64, user, passwordHash string) *server.Options {
+func options(dir, host string, port int, maxStore int64) *server.Options {
 	return &server.Options{
 		ServerName: "postern",
 		Host:       host,
 		Port:       port,
-		Users:      []*server.User{{Username: user, Password: passwordHash}},
 		// The process handles signals; the server must not exit by itself.
 		NoSigs: true,
 
@@ -222,7 +263,9 @@ func (s *Server) Check() error {
 
 // Connect opens a connection to the server from within the process. It
 // reconnects for as long as the server runs; the caller closes it.
-func (s *Server) Connect(ctx context.Context) (*nats.Conn, error) {
+func (s *Server) Connect(ctx context.Context) (*nats.Conn, error) { return s.connect(ctx, s.login) }
+
+func (s *Server) connect(ctx context.Context, login credentials) (*nats.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -232,7 +275,7 @@ func (s *Server) Connect(ctx context.Context) (*nats.Conn, error) {
 	}
 	conn, err := nats.Connect("",
 		nats.InProcessServer(s),
-		nats.UserInfo(s.login.user, s.login.password.Reveal()),
+		nats.UserInfo(login.user, login.password.Reveal()),
 		nats.Name("postern"),
 		nats.Timeout(timeout),
 		nats.MaxReconnects(-1),
