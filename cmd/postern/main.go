@@ -2,8 +2,9 @@
 // folders and messages by REST and gRPC, and writes every change into an event
 // log.
 //
-//	postern serve   runs the gateway
-//	postern demo    shows in one process what it does
+//	postern serve              runs the gateway
+//	postern demo               shows in one process what it does
+//	postern nats credentials   lets NATS clients read the events
 package main
 
 import (
@@ -80,15 +81,24 @@ func newApp(stdout, stderr io.Writer, begun *bool) *cli.Command {
 		}
 	}
 	serve, demo := serveCommand(stderr), demoCommand(stdout, stderr)
-	for _, command := range []*cli.Command{serve, demo} {
+	nats := natsCommand(stdout)
+	for _, command := range append([]*cli.Command{serve, demo}, nats.Commands...) {
 		command.Action = begin(command.Action)
 		command.OnUsageError = asUsageError
+	}
+	nats.HideHelpCommand = true
+	nats.OnUsageError = asUsageError
+	nats.Action = func(_ context.Context, cmd *cli.Command) error {
+		if cmd.Args().Present() {
+			return &usageError{fmt.Errorf("there is no command %q", "nats "+cmd.Args().First())}
+		}
+		return cli.ShowSubcommandHelp(cmd)
 	}
 	return &cli.Command{
 		Name:            "postern",
 		Usage:           "a gateway from IMAP to JSON, gRPC and a replayable event log",
 		Version:         version(),
-		Commands:        []*cli.Command{serve, demo},
+		Commands:        []*cli.Command{serve, demo, nats},
 		HideHelpCommand: true,
 		Writer:          stdout,
 		ErrWriter:       stderr,
@@ -110,10 +120,14 @@ func asUsageError(_ context.Context, _ *cli.Command, err error, _ bool) error {
 
 // commandOf is the command that the arguments name, as one would type it.
 func commandOf(app *cli.Command, args []string) string {
-	if len(args) > 1 && app.Command(args[1]) != nil {
-		return app.Name + " " + args[1]
+	name, command := app.Name, app
+	for _, arg := range args[min(1, len(args)):] {
+		if command = command.Command(arg); command == nil {
+			break
+		}
+		name += " " + arg
 	}
-	return app.Name
+	return name
 }
 
 // version is what was built: the module's version, which Go takes from the

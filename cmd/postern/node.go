@@ -134,7 +134,9 @@ func (n *node) openNATS(ctx context.Context, cfg *config) (conn *nats.Conn, chec
 		n.natsAddr = conn.ConnectedAddr()
 		return conn, func() error { return nil }, nil
 	}
-	server, err := natsd.Start(ctx, natsd.Config{DataDir: cfg.DataDir, Addr: cfg.NATS, Logger: n.log})
+	server, err := natsd.Start(ctx, natsd.Config{
+		DataDir: cfg.DataDir, Addr: cfg.NATS, Readable: eventlog.StreamName, Logger: n.log,
+	})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -31,6 +31,10 @@ func TestReaderCannot(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := r.look(t)
+	made, err := js.Stream(t.Context(), logName)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	t.Run("publish or request", func(t *testing.T) { cannotSend(t, r) })
 	t.Run("subscribe", func(t *testing.T) { cannotSubscribe(t, r) })
@@ -59,6 +63,10 @@ func TestReaderCannot(t *testing.T) {
 	}
 	if info := stream.CachedInfo(); info.State.Msgs != 21 || info.Config.Mirror == nil || info.Config.MaxAge != time.Hour {
 		t.Errorf("the copy is %+v", info)
+	}
+	// One that was deleted would have been made anew.
+	if _, err := js.Consumer(t.Context(), logName, "mine"); err != nil || !stream.CachedInfo().Created.Equal(made.CachedInfo().Created) {
+		t.Errorf("the copy is another one: %v", err)
 	}
 }
 
