@@ -164,7 +164,7 @@ func (p *process) resume(t *testing.T, path, lastID string) *eventStream {
 	}
 	req.Header.Set("Authorization", "Bearer "+p.token)
 	req.Header.Set("Last-Event-ID", lastID)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // the stream closes it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,8 @@ const (
 // admit finds out who a client is, and lets it in by calling enter, all before
 // the credentials change again.
 func (k *keys) admit(user, password string, enter func(role)) bool {
-	who, hash := roleReader, ""
+	var who role
+	var hash string
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch user {
@@ -98,7 +99,7 @@ func (k *keys) admit(user, password string, enter func(role)) bool {
 	case k.copier.user:
 		who, hash = roleCopier, k.hashes[user]
 	default:
-		hash = k.readers[user].Hash
+		who, hash = roleReader, k.readers[user].Hash
 	}
 	if hash == "" || bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) != nil {
 		return false

@@ -174,8 +174,7 @@ func (s *Server) run(ctx context.Context) (*server.Server, error) {
 	case err = <-started:
 	case <-ctx.Done():
 		nats.Shutdown()
-		<-started
-		err = ctx.Err()
+		err = errors.Join(ctx.Err(), <-started)
 	}
 	if err != nil {
 		nats.Shutdown()

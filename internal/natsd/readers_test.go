@@ -207,3 +207,50 @@ func TestReaderGoesOn(t *testing.T) {
 	r.publish(t, 11, 20)
 	read(r.jetStream(t), 20)
 }
+
+// From an append to the log until a reader has the event, over TCP.
+func BenchmarkReader(b *testing.B) {
+	dir := b.TempDir()
+	server := natsdtest.Start(b, natsd.Config{DataDir: dir, Readable: logName})
+	url, err := natsd.CreateCredential(dir, "app", server.Addr())
+	if err != nil {
+		b.Fatal(err)
+	}
+	owner := natsdtest.JetStream(b, server)
+	if _, err := owner.CreateStream(b.Context(), jetstream.StreamConfig{Name: logName, Subjects: []string{"log.>"}}); err != nil {
+		b.Fatal(err)
+	}
+	var consumer jetstream.Consumer
+	for consumer == nil {
+		conn, err := nats.Connect(url.Reveal())
+		if err != nil {
+			continue
+		}
+		b.Cleanup(conn.Close)
+		js, err := jetstream.New(conn)
+		if err != nil {
+			b.Fatal(err)
+		}
+		consumer, err = js.CreateConsumer(b.Context(), logName, jetstream.ConsumerConfig{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy})
+		if err != nil {
+			consumer = nil
+		}
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer messages.Stop()
+	for b.Loop() {
+		if _, err := owner.Publish(b.Context(), "log.a", make([]byte, 1000)); err != nil {
+			b.Fatal(err)
+		}
+		msg, err := messages.Next()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := msg.Ack(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,6 +1,6 @@
 """The same as main.go, with the package nats-py.
 
-    python consumer.py "$(cat postern-data/nats-url)"
+    python consumer.py "$(postern nats credentials --name example-py)"
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 // The same as main.go, with the packages @nats-io/transport-node and
-// @nats-io/jetstream. Give the URL's parts in the environment:
+// @nats-io/jetstream. Give the parts of the URL that
+// `postern nats credentials --name example-ts` prints in the environment:
 //
-//   NATS_SERVER=127.0.0.1:4222 NATS_USER=postern NATS_PASSWORD=… npx tsx consumer.ts
+//   NATS_SERVER=127.0.0.1:4222 NATS_USER=example-ts NATS_PASSWORD=… npx tsx consumer.ts
 import { connect } from "@nats-io/transport-node";
 import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
 

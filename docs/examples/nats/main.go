@@ -1,7 +1,7 @@
 // A consumer of Postern's events by NATS. It has a place of its own in the log,
 // under the name "example": started again, it goes on where it stopped.
 //
-//	go run ./docs/examples/nats "$(cat postern-data/nats-url)"
+//	go run ./docs/examples/nats "$(postern nats credentials --name example)"
 package main
 
 import (
@@ -22,7 +22,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if len(os.Args) != 2 {
-		log.Print("give the URL of NATS, which the file nats-url in Postern's data directory holds")
+		log.Print("give the URL that `postern nats credentials` has printed")
 		return
 	}
 	if err := consume(ctx, os.Args[1], os.Stdout); err != nil && ctx.Err() == nil {

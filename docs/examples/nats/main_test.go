@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
@@ -18,7 +21,12 @@ import (
 // The example gets events, and started again it goes on where it stopped.
 func TestConsumes(t *testing.T) {
 	t.Parallel()
-	server := natsdtest.Start(t, natsd.Config{})
+	dir := t.TempDir()
+	server := natsdtest.Start(t, natsd.Config{DataDir: dir, Readable: eventlog.StreamName})
+	url, err := natsd.CreateCredential(dir, "example", server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
 	events, err := eventlog.Open(t.Context(), natsdtest.JetStream(t, server), eventlog.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -37,16 +45,17 @@ func TestConsumes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		reader(t, url.Reveal())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		read, write := io.Pipe()
 		done := make(chan error, 1)
-		go func() { done <- consume(ctx, server.URL().Reveal(), write) }()
+		go func() { done <- consume(ctx, url.Reveal(), write) }()
 		line, err := bufio.NewReader(read).ReadString('\n')
 		if err != nil || !strings.HasSuffix(line, "\""+subject+"\"\n") {
 			t.Errorf("it printed %q, %v", line, err)
 		}
 		// The acknowledgement follows; the next event is not the same again.
-		acknowledged(t, server, uint64(i+1))
+		acknowledged(t, url.Reveal(), uint64(i+1))
 		cancel()
 		if err := <-done; err == nil {
 			t.Error("it ended by itself")
@@ -55,9 +64,9 @@ func TestConsumes(t *testing.T) {
 }
 
 // acknowledged waits until the consumer has acknowledged n events.
-func acknowledged(t *testing.T, server *natsd.Server, n uint64) {
+func acknowledged(t *testing.T, url string, n uint64) {
 	t.Helper()
-	js := natsdtest.JetStream(t, server)
+	js := reader(t, url)
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
 		consumer, err := js.Consumer(t.Context(), "POSTERN_EVENTS", "example")
 		if err == nil && consumer.CachedInfo().AckFloor.Consumer >= n {
@@ -65,4 +74,26 @@ func acknowledged(t *testing.T, server *natsd.Server, n uint64) {
 		}
 	}
 	t.Fatal("the event is not acknowledged")
+}
+
+// reader connects once the credentials are good and there is a log to read.
+func reader(t *testing.T, url string) jetstream.JetStream {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
+		conn, err := nats.Connect(url)
+		if err != nil {
+			continue
+		}
+		js, err := jetstream.New(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Stream(t.Context(), eventlog.StreamName); err == nil {
+			t.Cleanup(conn.Close)
+			return js
+		}
+		conn.Close()
+	}
+	t.Fatal("there is nothing to read")
+	return nil
 }
