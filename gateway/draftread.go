@@ -51,6 +51,39 @@ func (d openDraft) read(ctx context.Context, v draftVersion, bodyBytes int) (*po
 	return draft, d.readCalendar(ctx, v, draft)
 }
 
+// whole reads the newest version of a draft as it lies in the mailbox, and where that
+// is.
+func (s *draftService) whole(ctx context.Context, a *account.Account, id string) (raw []byte, at folder.MessageID, err error) {
+	f, err := s.folderFor(ctx, a, false)
+	if err != nil {
+		return nil, at, err
+	}
+	err = s.in(ctx, a, f, readOnlyMailbox, func(d openDraft) error {
+		v, err := d.current(ctx, id)
+		if err != nil {
+			return err
+		}
+		opts := &imapconn.FetchOptions{}
+		opts.RFC822Size = true
+		m, err := fetchOne(ctx, d.conn, v.uid, opts)
+		if err != nil {
+			return err
+		}
+		if m.Size > maxDraft {
+			return tooLargeMessage(maxDraft, m.Size)
+		}
+		all := &imap.FetchItemBodySection{Peek: true}
+		opts.BodySection, opts.MaxSection = []*imap.FetchItemBodySection{all}, maxDraft
+		if m, err = fetchOne(ctx, d.conn, v.uid, opts); err != nil {
+			return err
+		}
+		raw, _ = m.Section(all)
+		at = d.placement(v)
+		return nil
+	})
+	return raw, at, err
+}
+
 // draftProto is a draft as lists show it.
 func draftProto(accountID string, v draftVersion, id folder.MessageID, m *posternv1.Message) *posternv1.Draft {
 	draft := &posternv1.Draft{

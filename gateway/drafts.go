@@ -31,6 +31,8 @@ type draftService struct {
 	composer  composer
 	spools    *spools
 	watch     Watch
+	// submissions send drafts.
+	submissions *submissionService
 	// turns are those of calls that change the same draft.
 	turns turns
 }

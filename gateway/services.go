@@ -63,6 +63,7 @@ func (g *Gateway) build() {
 		requests: cfg.Requests, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "draft"}, spools: spools, watch: cfg.Watch,
 	}
 	g.blocks = &blockService{accounts: cfg.Accounts, store: cfg.Submissions, pager: pages("blocks")}
+	g.submissions.drafts, g.drafts.submissions = g.drafts, g.submissions
 	g.templates = &templateService{templates: cfg.Templates, requests: cfg.Requests, pager: pages("templates")}
 	g.uploads = &uploadService{accounts: cfg.Accounts, store: cfg.Submissions}
 	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, tickets: ticketBooth{box: cfg.Box}, draining: g.draining}

@@ -32,6 +32,7 @@ type submissionService struct {
 	posternv1.UnimplementedSubmissionServiceServer
 	accounts accountReader
 	composer composer
+	drafts   *draftService
 	store    *submit.Store
 	requests *requestid.Store
 	// templates are what mail can be merged with.
@@ -49,7 +50,9 @@ type outgoing struct {
 	recipients []string
 	subject    string
 	messageID  string
-	write      func(ctx context.Context, w io.Writer) (compose.Info, error)
+	// draft is the version of a draft that it was read from.
+	draft string
+	write func(ctx context.Context, w io.Writer) (compose.Info, error)
 }
 
 // CreateSubmission implements SubmissionService.
@@ -145,7 +148,10 @@ func (s *submissionService) wait(ctx context.Context, made *submit.Submission, i
 // outgoing makes the message of a request.
 func (s *submissionService) outgoing(ctx context.Context, a *account.Account, in *posternv1.Submission) (*outgoing, error) {
 	if len(in.GetRaw()) > 0 {
-		return outgoingRaw(in)
+		return outgoingRaw(in, "raw", in.GetRaw())
+	}
+	if in.GetDraft() != "" {
+		return s.outgoingDraft(ctx, a, in)
 	}
 	m, err := s.composer.compose(ctx, a, in)
 	if err != nil {
@@ -165,19 +171,40 @@ func (s *submissionService) outgoing(ctx context.Context, a *account.Account, in
 	return out, nil
 }
 
-// outgoingRaw reads a message that the caller has written.
-func outgoingRaw(in *posternv1.Submission) (*outgoing, error) {
+// outgoingDraft reads a draft as it is now.
+func (s *submissionService) outgoingDraft(ctx context.Context, a *account.Account, in *posternv1.Submission) (*outgoing, error) {
+	if !strings.HasPrefix(in.GetDraft(), "accounts/"+a.ID+"/") {
+		return nil, refuseField("submission.draft", reasonArgumentInvalid, "The draft belongs to another account.")
+	}
+	raw, at, err := s.drafts.whole(ctx, a, lastSegment(in.GetDraft()))
+	if err != nil {
+		return nil, fmt.Errorf("read the draft: %w", err)
+	}
+	out, err := outgoingRaw(in, "draft", raw)
+	if err != nil {
+		return nil, err
+	}
+	out.draft = at.String()
+	return out, nil
+}
+
+// outgoingRaw reads a message that is written already. field is that of the request
+// which gives it.
+func outgoingRaw(in *posternv1.Submission, field string, content []byte) (*outgoing, error) {
 	rest, ok := proto.Clone(in).(*posternv1.Submission)
 	if !ok {
 		return nil, fmt.Errorf("clone of %T", in)
 	}
-	for field := range map[string]bool{"raw": true, "envelope": true, "dsn": true, "send_time": true, "save_to_sent": true, "on_blocked": true, "wait": true} {
-		rest.ProtoReflect().Clear(submissionFields.Fields().ByTextName(field))
+	for _, beside := range []string{field, "envelope", "dsn", "send_time", "save_to_sent", "on_blocked", "wait"} {
+		rest.ProtoReflect().Clear(submissionFields.Fields().ByTextName(beside))
 	}
 	if proto.Size(rest) > 0 {
-		return nil, refuseField("submission.raw", reasonArgumentInvalid, "The message is given as raw, and in other fields: give it in one way.")
+		return nil, refuseField("submission."+field, reasonArgumentInvalid, "The message is given as %s, and in other fields: give it in one way.", field)
 	}
-	raw, wrong := compose.ReadRaw(in.GetRaw(), time.Now(), newMessageID)
+	raw, wrong := compose.ReadRaw(content, time.Now(), newMessageID)
+	for i := range wrong {
+		wrong[i].Field = field
+	}
 	if len(wrong) > 0 {
 		return nil, refuseContent("submission", wrong)
 	}
@@ -193,7 +220,7 @@ var submissionFields = (&posternv1.Submission{}).ProtoReflect().Descriptor()
 func newSubmission(a *account.Account, in *posternv1.Submission, m *outgoing) (*submit.Submission, error) {
 	out := &submit.Submission{
 		Account: a.ID, MessageID: m.messageID, Subject: m.subject, Author: submit.Author{Name: m.from.Name, Address: m.from.Address},
-		EnvelopeID: in.GetDsn().GetEnvelopeId(), Save: submit.SaveAuto,
+		EnvelopeID: in.GetDsn().GetEnvelopeId(), Save: submit.SaveAuto, Draft: m.draft,
 	}
 	if in.GetSaveToSent() != posternv1.Submission_SAVE_POLICY_UNSPECIFIED {
 		out.Save = submit.SavePolicy(in.GetSaveToSent().String())

@@ -139,7 +139,27 @@ func (m *IMAPMailbox) appendSent(ctx context.Context, a *account.Account, s *Sub
 
 // MarkAnswered implements [Mailbox]. A message that is gone has nothing to mark.
 func (m *IMAPMailbox) MarkAnswered(ctx context.Context, a *account.Account, answered *Answered) error {
-	id, err := folder.ParseMessageID(answered.Message)
+	return m.at(ctx, a, answered.Message, func(c *imapconn.Conn, uid imap.UID) error {
+		_, err := c.Store(ctx, imap.UIDSetNum(uid), &imap.StoreFlags{
+			Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.Flag(answered.Flag)},
+		}, nil)
+		if err != nil {
+			return fmt.Errorf("add %s: %w", answered.Flag, err)
+		}
+		return nil
+	})
+}
+
+// RemoveDraft implements [Mailbox]. A draft that was changed is another placement, and
+// stays.
+func (m *IMAPMailbox) RemoveDraft(ctx context.Context, a *account.Account, draft string) error {
+	return m.at(ctx, a, draft, func(c *imapconn.Conn, uid imap.UID) error { return c.Remove(ctx, imap.UIDSetNum(uid)) })
+}
+
+// at runs fn with the mailbox of a placement open, unless that is no longer what it
+// was.
+func (m *IMAPMailbox) at(ctx context.Context, a *account.Account, placement string, fn func(*imapconn.Conn, imap.UID) error) error {
+	id, err := folder.ParseMessageID(placement)
 	if err != nil {
 		return err
 	}
@@ -151,15 +171,9 @@ func (m *IMAPMailbox) MarkAnswered(ctx context.Context, a *account.Account, answ
 		return err
 	}
 	return m.Connections.Do(ctx, a.ID, f.Name, nil, func(c *imapconn.Conn) error {
-		if validity := c.SelectData().UIDValidity; validity != id.UIDValidity {
+		if c.SelectData().UIDValidity != id.UIDValidity {
 			return nil
 		}
-		_, err := c.Store(ctx, imap.UIDSetNum(id.UID), &imap.StoreFlags{
-			Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.Flag(answered.Flag)},
-		}, nil)
-		if err != nil {
-			return fmt.Errorf("add %s: %w", answered.Flag, err)
-		}
-		return nil
+		return fn(c, id.UID)
 	})
 }

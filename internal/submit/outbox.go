@@ -35,6 +35,8 @@ type Mailbox interface {
 	SaveSent(ctx context.Context, a *account.Account, s *Submission, open func() (io.Reader, error)) error
 	// MarkAnswered gives a message the flag of having been answered.
 	MarkAnswered(ctx context.Context, a *account.Account, answered *Answered) error
+	// RemoveDraft removes a draft that was sent, by its placement.
+	RemoveDraft(ctx context.Context, a *account.Account, draft string) error
 }
 
 // Defaults of an Outbox.

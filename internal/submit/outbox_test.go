@@ -79,6 +79,7 @@ func (m *mailbox) SaveSent(_ context.Context, _ *account.Account, _ *submit.Subm
 }
 
 func (*mailbox) MarkAnswered(context.Context, *account.Account, *submit.Answered) error { return nil }
+func (*mailbox) RemoveDraft(context.Context, *account.Account, string) error            { return nil }
 
 // world is an outbox with a store and an SMTP server.
 type world struct {

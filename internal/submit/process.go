@@ -248,11 +248,16 @@ func (o *Outbox) inMailbox(ctx context.Context, s *Submission) error {
 			return fmt.Errorf("save to Sent: %w", err)
 		}
 	}
-	if s.Answers == nil {
+	if s.Answers != nil {
+		if err := o.config.Mailbox.MarkAnswered(ctx, a, s.Answers); err != nil {
+			return fmt.Errorf("mark the message that it answers: %w", err)
+		}
+	}
+	if s.Draft == "" {
 		return nil
 	}
-	if err := o.config.Mailbox.MarkAnswered(ctx, a, s.Answers); err != nil {
-		return fmt.Errorf("mark the message that it answers: %w", err)
+	if err := o.config.Mailbox.RemoveDraft(ctx, a, s.Draft); err != nil {
+		return fmt.Errorf("remove the draft: %w", err)
 	}
 	return nil
 }

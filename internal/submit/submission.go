@@ -94,6 +94,9 @@ type Submission struct {
 	// Answers, where the message is a reply or forwards one, names that and the
 	// flag that it gets when this is sent.
 	Answers *Answered `json:"answers,omitempty"`
+	// Draft, where the message was a draft, is the placement of that, which is
+	// removed when this is sent.
+	Draft string `json:"draft,omitempty"`
 
 	CreateTime time.Time `json:"create_time"`
 	// SendTime is when it is to be sent, zero for at once.
@@ -170,7 +173,7 @@ func (s *Submission) become(state State, now time.Time, detail string) {
 // the submission has ended.
 func (s *Submission) touchesMailbox() bool {
 	went := s.State == Sent || s.State == PartiallyRejected
-	return went && (s.Save != SaveNever || s.Answers != nil)
+	return went && (s.Save != SaveNever || s.Answers != nil || s.Draft != "")
 }
 
 // clone makes a copy that shares nothing that can change.

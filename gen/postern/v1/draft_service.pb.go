@@ -11,8 +11,10 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -332,6 +334,91 @@ func (x *UpdateDraftRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
 	return nil
 }
 
+// Asks for a draft to be sent.
+type SendDraftRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The draft's name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When it is to be sent, up to a year ahead. Default: at once.
+	SendTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=send_time,json=sendTime,proto3" json:"send_time,omitempty"`
+	// Whether a copy is put into the Sent folder. Default: `AUTO`.
+	SaveToSent Submission_SavePolicy `protobuf:"varint,3,opt,name=save_to_sent,json=saveToSent,proto3,enum=postern.v1.Submission_SavePolicy" json:"save_to_sent,omitempty"`
+	// How long the call waits for it to be sent, so that the answer says what became
+	// of it. Default: not at all.
+	Wait *durationpb.Duration `protobuf:"bytes,4,opt,name=wait,proto3" json:"wait,omitempty"`
+	// Makes the call safe to repeat: the same id with the same content gives the
+	// submission of the first call again for 24 hours. In REST the `Idempotency-Key`
+	// header does the same.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendDraftRequest) Reset() {
+	*x = SendDraftRequest{}
+	mi := &file_postern_v1_draft_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendDraftRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendDraftRequest) ProtoMessage() {}
+
+func (x *SendDraftRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_draft_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendDraftRequest.ProtoReflect.Descriptor instead.
+func (*SendDraftRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_draft_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SendDraftRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SendDraftRequest) GetSendTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SendTime
+	}
+	return nil
+}
+
+func (x *SendDraftRequest) GetSaveToSent() Submission_SavePolicy {
+	if x != nil {
+		return x.SaveToSent
+	}
+	return Submission_SAVE_POLICY_UNSPECIFIED
+}
+
+func (x *SendDraftRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+func (x *SendDraftRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // Asks for the end of a draft.
 type DeleteDraftRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -345,7 +432,7 @@ type DeleteDraftRequest struct {
 
 func (x *DeleteDraftRequest) Reset() {
 	*x = DeleteDraftRequest{}
-	mi := &file_postern_v1_draft_service_proto_msgTypes[5]
+	mi := &file_postern_v1_draft_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +444,7 @@ func (x *DeleteDraftRequest) String() string {
 func (*DeleteDraftRequest) ProtoMessage() {}
 
 func (x *DeleteDraftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_draft_service_proto_msgTypes[5]
+	mi := &file_postern_v1_draft_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +457,7 @@ func (x *DeleteDraftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDraftRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDraftRequest) Descriptor() ([]byte, []int) {
-	return file_postern_v1_draft_service_proto_rawDescGZIP(), []int{5}
+	return file_postern_v1_draft_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteDraftRequest) GetName() string {
@@ -392,7 +479,7 @@ var File_postern_v1_draft_service_proto protoreflect.FileDescriptor
 const file_postern_v1_draft_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1epostern/v1/draft_service.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x16postern/v1/draft.proto\"\xd5\x01\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16postern/v1/draft.proto\x1a\x1bpostern/v1/submission.proto\"\xd5\x01\n" +
 	"\x12CreateDraftRequest\x12S\n" +
 	"\x06parent\x18\x01 \x01(\tB;\xe2A\x01\x02\xfaA\x0f\x12\rpostern/Draft\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x06parent\x123\n" +
 	"\x05draft\x18\x02 \x01(\v2\x11.postern.v1.DraftB\n" +
@@ -417,17 +504,27 @@ const file_postern_v1_draft_service_proto_rawDesc = "" +
 	"\n" +
 	"draft.name\x12.name must be accounts/{account}/drafts/{draft}\x1aNthis.name.matches('^accounts/[A-Za-z0-9_-]{1,63}/drafts/[A-Za-z0-9_-]{1,63}$')\xc8\x01\x01R\x05draft\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask\"\xa2\x01\n" +
+	"updateMask\"\x88\x03\n" +
+	"\x10SendDraftRequest\x12j\n" +
+	"\x04name\x18\x01 \x01(\tBV\xe2A\x01\x02\xfaA\x0f\n" +
+	"\rpostern/Draft\xbaH=r;29^accounts/[A-Za-z0-9_-]{1,63}/drafts/[A-Za-z0-9_-]{1,63}$R\x04name\x12=\n" +
+	"\tsend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\bsendTime\x12Q\n" +
+	"\fsave_to_sent\x18\x03 \x01(\x0e2!.postern.v1.Submission.SavePolicyB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\n" +
+	"saveToSent\x12?\n" +
+	"\x04wait\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x10\xe2A\x01\x01\xbaH\t\xaa\x01\x06\"\x02\b\x1e2\x00R\x04wait\x125\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x16\xe2A\x01\x01\xbaH\x0fr\r\x18\x80\x012\b^[!-~]*$R\trequestId\"\xa2\x01\n" +
 	"\x12DeleteDraftRequest\x12j\n" +
 	"\x04name\x18\x01 \x01(\tBV\xe2A\x01\x02\xfaA\x0f\n" +
 	"\rpostern/Draft\xbaH=r;29^accounts/[A-Za-z0-9_-]{1,63}/drafts/[A-Za-z0-9_-]{1,63}$R\x04name\x12 \n" +
-	"\x04etag\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag2\xf9\x04\n" +
+	"\x04etag\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03\x18\x80\x01R\x04etag2\xf3\x05\n" +
 	"\fDraftService\x12~\n" +
 	"\vCreateDraft\x12\x1e.postern.v1.CreateDraftRequest\x1a\x11.postern.v1.Draft\"<\xdaA\fparent,draft\x82\xd3\xe4\x93\x02':\x05draft\"\x1e/v1/{parent=accounts/*}/drafts\x12i\n" +
 	"\bGetDraft\x12\x1b.postern.v1.GetDraftRequest\x1a\x11.postern.v1.Draft\"-\xdaA\x04name\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=accounts/*/drafts/*}\x12|\n" +
 	"\n" +
 	"ListDrafts\x12\x1d.postern.v1.ListDraftsRequest\x1a\x1e.postern.v1.ListDraftsResponse\"/\xdaA\x06parent\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=accounts/*}/drafts\x12\x89\x01\n" +
-	"\vUpdateDraft\x12\x1e.postern.v1.UpdateDraftRequest\x1a\x11.postern.v1.Draft\"G\xdaA\x11draft,update_mask\x82\xd3\xe4\x93\x02-:\x05draft2$/v1/{draft.name=accounts/*/drafts/*}\x12t\n" +
+	"\vUpdateDraft\x12\x1e.postern.v1.UpdateDraftRequest\x1a\x11.postern.v1.Draft\"G\xdaA\x11draft,update_mask\x82\xd3\xe4\x93\x02-:\x05draft2$/v1/{draft.name=accounts/*/drafts/*}\x12x\n" +
+	"\tSendDraft\x12\x1c.postern.v1.SendDraftRequest\x1a\x16.postern.v1.Submission\"5\xdaA\x04name\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=accounts/*/drafts/*}:send\x12t\n" +
 	"\vDeleteDraft\x12\x1e.postern.v1.DeleteDraftRequest\x1a\x16.google.protobuf.Empty\"-\xdaA\x04name\x82\xd3\xe4\x93\x02 *\x1e/v1/{name=accounts/*/drafts/*}B:Z8github.com/postern-mail/postern/gen/postern/v1;posternv1b\x06proto3"
 
 var (
@@ -442,40 +539,50 @@ func file_postern_v1_draft_service_proto_rawDescGZIP() []byte {
 	return file_postern_v1_draft_service_proto_rawDescData
 }
 
-var file_postern_v1_draft_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_postern_v1_draft_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_postern_v1_draft_service_proto_goTypes = []any{
 	(*CreateDraftRequest)(nil),    // 0: postern.v1.CreateDraftRequest
 	(*GetDraftRequest)(nil),       // 1: postern.v1.GetDraftRequest
 	(*ListDraftsRequest)(nil),     // 2: postern.v1.ListDraftsRequest
 	(*ListDraftsResponse)(nil),    // 3: postern.v1.ListDraftsResponse
 	(*UpdateDraftRequest)(nil),    // 4: postern.v1.UpdateDraftRequest
-	(*DeleteDraftRequest)(nil),    // 5: postern.v1.DeleteDraftRequest
-	(*Draft)(nil),                 // 6: postern.v1.Draft
-	(*fieldmaskpb.FieldMask)(nil), // 7: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 8: google.protobuf.Empty
+	(*SendDraftRequest)(nil),      // 5: postern.v1.SendDraftRequest
+	(*DeleteDraftRequest)(nil),    // 6: postern.v1.DeleteDraftRequest
+	(*Draft)(nil),                 // 7: postern.v1.Draft
+	(*fieldmaskpb.FieldMask)(nil), // 8: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(Submission_SavePolicy)(0),    // 10: postern.v1.Submission.SavePolicy
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(*Submission)(nil),            // 12: postern.v1.Submission
+	(*emptypb.Empty)(nil),         // 13: google.protobuf.Empty
 }
 var file_postern_v1_draft_service_proto_depIdxs = []int32{
-	6,  // 0: postern.v1.CreateDraftRequest.draft:type_name -> postern.v1.Draft
-	7,  // 1: postern.v1.GetDraftRequest.read_mask:type_name -> google.protobuf.FieldMask
-	7,  // 2: postern.v1.ListDraftsRequest.read_mask:type_name -> google.protobuf.FieldMask
-	6,  // 3: postern.v1.ListDraftsResponse.drafts:type_name -> postern.v1.Draft
-	6,  // 4: postern.v1.UpdateDraftRequest.draft:type_name -> postern.v1.Draft
-	7,  // 5: postern.v1.UpdateDraftRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 6: postern.v1.DraftService.CreateDraft:input_type -> postern.v1.CreateDraftRequest
-	1,  // 7: postern.v1.DraftService.GetDraft:input_type -> postern.v1.GetDraftRequest
-	2,  // 8: postern.v1.DraftService.ListDrafts:input_type -> postern.v1.ListDraftsRequest
-	4,  // 9: postern.v1.DraftService.UpdateDraft:input_type -> postern.v1.UpdateDraftRequest
-	5,  // 10: postern.v1.DraftService.DeleteDraft:input_type -> postern.v1.DeleteDraftRequest
-	6,  // 11: postern.v1.DraftService.CreateDraft:output_type -> postern.v1.Draft
-	6,  // 12: postern.v1.DraftService.GetDraft:output_type -> postern.v1.Draft
-	3,  // 13: postern.v1.DraftService.ListDrafts:output_type -> postern.v1.ListDraftsResponse
-	6,  // 14: postern.v1.DraftService.UpdateDraft:output_type -> postern.v1.Draft
-	8,  // 15: postern.v1.DraftService.DeleteDraft:output_type -> google.protobuf.Empty
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	7,  // 0: postern.v1.CreateDraftRequest.draft:type_name -> postern.v1.Draft
+	8,  // 1: postern.v1.GetDraftRequest.read_mask:type_name -> google.protobuf.FieldMask
+	8,  // 2: postern.v1.ListDraftsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	7,  // 3: postern.v1.ListDraftsResponse.drafts:type_name -> postern.v1.Draft
+	7,  // 4: postern.v1.UpdateDraftRequest.draft:type_name -> postern.v1.Draft
+	8,  // 5: postern.v1.UpdateDraftRequest.update_mask:type_name -> google.protobuf.FieldMask
+	9,  // 6: postern.v1.SendDraftRequest.send_time:type_name -> google.protobuf.Timestamp
+	10, // 7: postern.v1.SendDraftRequest.save_to_sent:type_name -> postern.v1.Submission.SavePolicy
+	11, // 8: postern.v1.SendDraftRequest.wait:type_name -> google.protobuf.Duration
+	0,  // 9: postern.v1.DraftService.CreateDraft:input_type -> postern.v1.CreateDraftRequest
+	1,  // 10: postern.v1.DraftService.GetDraft:input_type -> postern.v1.GetDraftRequest
+	2,  // 11: postern.v1.DraftService.ListDrafts:input_type -> postern.v1.ListDraftsRequest
+	4,  // 12: postern.v1.DraftService.UpdateDraft:input_type -> postern.v1.UpdateDraftRequest
+	5,  // 13: postern.v1.DraftService.SendDraft:input_type -> postern.v1.SendDraftRequest
+	6,  // 14: postern.v1.DraftService.DeleteDraft:input_type -> postern.v1.DeleteDraftRequest
+	7,  // 15: postern.v1.DraftService.CreateDraft:output_type -> postern.v1.Draft
+	7,  // 16: postern.v1.DraftService.GetDraft:output_type -> postern.v1.Draft
+	3,  // 17: postern.v1.DraftService.ListDrafts:output_type -> postern.v1.ListDraftsResponse
+	7,  // 18: postern.v1.DraftService.UpdateDraft:output_type -> postern.v1.Draft
+	12, // 19: postern.v1.DraftService.SendDraft:output_type -> postern.v1.Submission
+	13, // 20: postern.v1.DraftService.DeleteDraft:output_type -> google.protobuf.Empty
+	15, // [15:21] is the sub-list for method output_type
+	9,  // [9:15] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_draft_service_proto_init() }
@@ -484,13 +591,14 @@ func file_postern_v1_draft_service_proto_init() {
 		return
 	}
 	file_postern_v1_draft_proto_init()
+	file_postern_v1_submission_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_draft_service_proto_rawDesc), len(file_postern_v1_draft_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	DraftService_GetDraft_FullMethodName    = "/postern.v1.DraftService/GetDraft"
 	DraftService_ListDrafts_FullMethodName  = "/postern.v1.DraftService/ListDrafts"
 	DraftService_UpdateDraft_FullMethodName = "/postern.v1.DraftService/UpdateDraft"
+	DraftService_SendDraft_FullMethodName   = "/postern.v1.DraftService/SendDraft"
 	DraftService_DeleteDraft_FullMethodName = "/postern.v1.DraftService/DeleteDraft"
 )
 
@@ -71,6 +72,14 @@ type DraftServiceClient interface {
 	// an etag where the draft was changed by somebody else while it was written;
 	// and those of CreateDraft.
 	UpdateDraft(ctx context.Context, in *UpdateDraftRequest, opts ...grpc.CallOption) (*Draft, error)
+	// Sends a draft as it is now: it becomes a submission, and is removed once that
+	// was sent, unless it was changed meanwhile. The same as CreateSubmission with
+	// `draft`.
+	//
+	// Errors: `DRAFT_NOT_FOUND` (NOT_FOUND); `ARGUMENT_INVALID` (INVALID_ARGUMENT)
+	// where it has no recipients or cannot be sent as it is; `SMTP_NOT_CONFIGURED`
+	// (FAILED_PRECONDITION); `MESSAGE_TOO_LARGE` (FAILED_PRECONDITION).
+	SendDraft(ctx context.Context, in *SendDraftRequest, opts ...grpc.CallOption) (*Submission, error)
 	// Deletes a draft for good.
 	//
 	// Errors: `DRAFT_NOT_FOUND` (NOT_FOUND); `ETAG_MISMATCH` (ABORTED).
@@ -119,6 +128,16 @@ func (c *draftServiceClient) UpdateDraft(ctx context.Context, in *UpdateDraftReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Draft)
 	err := c.cc.Invoke(ctx, DraftService_UpdateDraft_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *draftServiceClient) SendDraft(ctx context.Context, in *SendDraftRequest, opts ...grpc.CallOption) (*Submission, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Submission)
+	err := c.cc.Invoke(ctx, DraftService_SendDraft_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -179,6 +198,14 @@ type DraftServiceServer interface {
 	// an etag where the draft was changed by somebody else while it was written;
 	// and those of CreateDraft.
 	UpdateDraft(context.Context, *UpdateDraftRequest) (*Draft, error)
+	// Sends a draft as it is now: it becomes a submission, and is removed once that
+	// was sent, unless it was changed meanwhile. The same as CreateSubmission with
+	// `draft`.
+	//
+	// Errors: `DRAFT_NOT_FOUND` (NOT_FOUND); `ARGUMENT_INVALID` (INVALID_ARGUMENT)
+	// where it has no recipients or cannot be sent as it is; `SMTP_NOT_CONFIGURED`
+	// (FAILED_PRECONDITION); `MESSAGE_TOO_LARGE` (FAILED_PRECONDITION).
+	SendDraft(context.Context, *SendDraftRequest) (*Submission, error)
 	// Deletes a draft for good.
 	//
 	// Errors: `DRAFT_NOT_FOUND` (NOT_FOUND); `ETAG_MISMATCH` (ABORTED).
@@ -204,6 +231,9 @@ func (UnimplementedDraftServiceServer) ListDrafts(context.Context, *ListDraftsRe
 }
 func (UnimplementedDraftServiceServer) UpdateDraft(context.Context, *UpdateDraftRequest) (*Draft, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateDraft not implemented")
+}
+func (UnimplementedDraftServiceServer) SendDraft(context.Context, *SendDraftRequest) (*Submission, error) {
+	return nil, status.Error(codes.Unimplemented, "method SendDraft not implemented")
 }
 func (UnimplementedDraftServiceServer) DeleteDraft(context.Context, *DeleteDraftRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteDraft not implemented")
@@ -301,6 +331,24 @@ func _DraftService_UpdateDraft_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DraftService_SendDraft_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SendDraftRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DraftServiceServer).SendDraft(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DraftService_SendDraft_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DraftServiceServer).SendDraft(ctx, req.(*SendDraftRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DraftService_DeleteDraft_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteDraftRequest)
 	if err := dec(in); err != nil {
@@ -341,6 +389,10 @@ var DraftService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateDraft",
 			Handler:    _DraftService_UpdateDraft_Handler,
+		},
+		{
+			MethodName: "SendDraft",
+			Handler:    _DraftService_SendDraft_Handler,
 		},
 		{
 			MethodName: "DeleteDraft",

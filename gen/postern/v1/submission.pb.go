@@ -440,6 +440,9 @@ type Submission struct {
 	// The message as RFC 822 text, in place of the fields above. Bcc is taken out of
 	// its header; a Message-ID and a Date are added where they are missing.
 	Raw []byte `protobuf:"bytes,14,opt,name=raw,proto3" json:"raw,omitempty"`
+	// The draft that is sent, `accounts/{account}/drafts/{draft}`, in place of the
+	// fields above. It is removed once it was sent, unless it was changed meanwhile.
+	Draft string `protobuf:"bytes,29,opt,name=draft,proto3" json:"draft,omitempty"`
 	// Whom it is from and to on its way, where that is not what it says itself.
 	Envelope *Submission_Envelope `protobuf:"bytes,15,opt,name=envelope,proto3" json:"envelope,omitempty"`
 	// Which reports are wanted of servers on the way.
@@ -604,6 +607,13 @@ func (x *Submission) GetRaw() []byte {
 		return x.Raw
 	}
 	return nil
+}
+
+func (x *Submission) GetDraft() string {
+	if x != nil {
+		return x.Draft
+	}
+	return ""
 }
 
 func (x *Submission) GetEnvelope() *Submission_Envelope {
@@ -1017,7 +1027,7 @@ var File_postern_v1_submission_proto protoreflect.FileDescriptor
 const file_postern_v1_submission_proto_rawDesc = "" +
 	"\n" +
 	"\x1bpostern/v1/submission.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18postern/v1/content.proto\x1a\x18postern/v1/message.proto\"\xfa\x16\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18postern/v1/content.proto\x1a\x18postern/v1/message.proto\"\xeb\x17\n" +
 	"\n" +
 	"Submission\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12-\n" +
@@ -1034,7 +1044,9 @@ const file_postern_v1_submission_proto_rawDesc = "" +
 	"\vattachments\x18\v \x03(\v2\x1e.postern.v1.OutgoingAttachmentB\r\xe2A\x01\x04\xbaH\x06\x92\x01\x03\x10\xc8\x01R\vattachments\x12-\n" +
 	"\x05reply\x18\f \x01(\v2\x11.postern.v1.ReplyB\x04\xe2A\x01\x04R\x05reply\x12<\n" +
 	"\bcalendar\x18\r \x01(\v2\x1a.postern.v1.CalendarObjectB\x04\xe2A\x01\x04R\bcalendar\x12\x16\n" +
-	"\x03raw\x18\x0e \x01(\fB\x04\xe2A\x01\x04R\x03raw\x12A\n" +
+	"\x03raw\x18\x0e \x01(\fB\x04\xe2A\x01\x04R\x03raw\x12o\n" +
+	"\x05draft\x18\x1d \x01(\tBY\xe2A\x01\x04\xfaA\x0f\n" +
+	"\rpostern/Draft\xbaH@\xd8\x01\x01r;29^accounts/[A-Za-z0-9_-]{1,63}/drafts/[A-Za-z0-9_-]{1,63}$R\x05draft\x12A\n" +
 	"\benvelope\x18\x0f \x01(\v2\x1f.postern.v1.Submission.EnvelopeB\x04\xe2A\x01\x04R\benvelope\x12=\n" +
 	"\x03dsn\x18\x10 \x01(\v2%.postern.v1.Submission.DeliveryStatusB\x04\xe2A\x01\x04R\x03dsn\x12=\n" +
 	"\tsend_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\bsendTime\x12Q\n" +

@@ -326,6 +326,21 @@ const calls: Calls = {
     );
     if (canceled.state !== "CANCELED") throw new Error(`state ${canceled.state}`);
   },
+  DraftService_SendDraft: async () => {
+    const written = ok(
+      await client.POST("/v1/accounts/{account}/drafts", {
+        params: { path },
+        body: { to: [{ address: "bob@example.com" }], subject: "Plans", text: "At last" },
+      }),
+    );
+    const submission = ok(
+      await client.POST("/v1/accounts/{account}/drafts/{draft}:send", {
+        params: { path: { account, draft: id(written.name) } },
+        body: { wait: "30s" },
+      }),
+    );
+    if (submission.state !== "SENT") throw new Error(`state ${submission.state}: ${submission.stateDetail}`);
+  },
 
   // Templates.
   TemplateService_CreateTemplate: async () => {
