@@ -95,7 +95,9 @@ func TestLargeMailInConstantMemory(t *testing.T) { //nolint:paralleltest // it m
 	if d := s.smtp.Wait(t, 1)[0]; d.Size < size*4/3 {
 		t.Errorf("%d bytes were delivered", d.Size)
 	}
-	if grown > 48<<20 {
+	// The NATS server in this process keeps some of what it has just written, about
+	// 40 MiB of it; a message that was held whole would come on top.
+	if grown > 64<<20 {
 		t.Errorf("the heap grew by %d KiB", grown>>10)
 	}
 }
