@@ -57,14 +57,21 @@ func (s *draftService) resolve(ctx context.Context, name string) (a *account.Acc
 	return a, id, err
 }
 
+// currentLooks is how often a draft is looked for before it counts as gone: between
+// the look at what there is and its answer, somebody else may have put the next version
+// there and taken the last one away.
+const currentLooks = 3
+
 // current finds the newest version of a draft; it fails with DRAFT_NOT_FOUND.
 func (d openDraft) current(ctx context.Context, id string) (draftVersion, error) {
-	versions, err := readVersions(ctx, d.conn, d.folder.Key)
-	if err != nil {
-		return draftVersion{}, err
-	}
-	if own := versionsOf(versions, id); len(own) > 0 {
-		return own[0], nil
+	for range currentLooks {
+		versions, err := readVersions(ctx, d.conn, d.folder.Key)
+		if err != nil {
+			return draftVersion{}, err
+		}
+		if own := versionsOf(versions, id); len(own) > 0 {
+			return own[0], nil
+		}
 	}
 	return draftVersion{}, draftNotFound()
 }
