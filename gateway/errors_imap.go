@@ -37,7 +37,10 @@ func classifyIMAP(err error) *failure {
 	var charset *imapconn.BadCharsetError
 	var remain *imapconn.RemainError
 	var busy *imapconn.BusyError
+	var stale *imapconn.StaleListError
 	switch {
+	case errors.As(err, &stale):
+		return unavailable("The mail server does not list its folders as they are.").because(err)
 	case errors.As(err, &remain):
 		if f := classifyIMAP(remain.Err); f != nil {
 			f.message = "The message was copied, and could not be removed from where it was. " + f.message

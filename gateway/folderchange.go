@@ -36,11 +36,7 @@ type folderChange struct {
 // account is told to look then: the change is announced by it alone.
 func (s *folderChanges) run(ctx context.Context, accountID string, fn func(*folderChange) error) error {
 	err := s.registry.Exclusive(ctx, accountID, func() error {
-		return s.lister.mailboxes.Do(ctx, accountID, "", nil, func(c *imapconn.Conn) error {
-			all, err := s.lister.listOn(ctx, c, accountID)
-			if err != nil {
-				return err
-			}
+		return s.lister.with(ctx, accountID, func(c *imapconn.Conn, all folderList) error {
 			return fn(&folderChange{folderChanges: s, accountID: accountID, conn: c, all: all})
 		})
 	})

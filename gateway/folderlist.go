@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -42,13 +43,12 @@ type folderList struct {
 // it asks for the state of each, in the same round trip where the server has
 // LIST-STATUS.
 func (l folderLister) list(ctx context.Context, accountID string, status *imapconn.StatusOptions) (folderList, error) {
-	var found []imapconn.ListData
+	var found []foundFolder
 	var list folderList
-	err := l.mailboxes.Do(ctx, accountID, "", nil, func(c *imapconn.Conn) error {
+	err := l.do(ctx, accountID, func(c *imapconn.Conn) (listed bool, err error) {
 		list.gmail = c.Has(capGmail)
-		var err error
-		found, err = readList(ctx, c, status)
-		return err
+		found, err = l.read(ctx, c, accountID, status)
+		return err == nil, err
 	})
 	if err != nil {
 		return folderList{}, err
@@ -57,15 +57,96 @@ func (l folderLister) list(ctx context.Context, accountID string, status *imapco
 	return list, err
 }
 
+// with calls fn with a connection and the folders as they are, without their
+// state.
+func (l folderLister) with(ctx context.Context, accountID string, fn func(*imapconn.Conn, folderList) error) error {
+	return l.do(ctx, accountID, func(c *imapconn.Conn) (listed bool, err error) {
+		all, err := l.listOn(ctx, c, accountID)
+		if err != nil {
+			return false, err
+		}
+		return true, fn(c, all)
+	})
+}
+
+// do calls fn with a connection, and once more with another one if it turned out
+// before the folders were listed that the connection's lists are stale.
+func (l folderLister) do(ctx context.Context, accountID string, fn func(*imapconn.Conn) (listed bool, err error)) error {
+	var listed bool
+	try := func() error {
+		return l.mailboxes.Do(ctx, accountID, "", nil, func(c *imapconn.Conn) (err error) {
+			listed, err = fn(c)
+			return err
+		})
+	}
+	err := try()
+	var stale *imapconn.StaleListError
+	if errors.As(err, &stale) && !listed {
+		err = try()
+	}
+	return err
+}
+
 // listOn is list on a connection that is lent already, without the folders'
 // state.
 func (l folderLister) listOn(ctx context.Context, c *imapconn.Conn, accountID string) (folderList, error) {
 	list := folderList{gmail: c.Has(capGmail)}
-	found, err := readList(ctx, c, nil)
+	found, err := l.read(ctx, c, accountID, nil)
 	if err == nil {
 		list.folders, err = l.identify(ctx, accountID, found)
 	}
 	return list, err
+}
+
+// foundFolder is a folder that is on the server, under the name by which it is
+// known.
+type foundFolder struct {
+	folder.Seen
+	*imapconn.ListData
+}
+
+// read lists the folders, and adds those that the list lacks although they are
+// known and there, as whoever watches the account does.
+func (l folderLister) read(ctx context.Context, c *imapconn.Conn, accountID string, status *imapconn.StatusOptions) ([]foundFolder, error) {
+	// Before the list: what became known after it may be younger.
+	known, _, err := l.folders.All(ctx, accountID)
+	if err != nil {
+		return nil, err
+	}
+	list, err := readList(ctx, c, status)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]foundFolder, len(list))
+	there := make(map[string]bool, len(list))
+	for i := range list {
+		data := &list[i]
+		found[i] = foundFolder{folder.Seen{Name: data.Name(), Delimiter: data.Delim, Prefix: data.Prefix}, data}
+		there[data.Name()] = true
+	}
+	var lacking []folder.Seen
+	var names []string
+	for _, k := range known {
+		if !k.Deleted && !there[k.Name] {
+			lacking = append(lacking, folder.Seen{Name: k.Name, Delimiter: k.Delimiter, Prefix: k.Prefix})
+			names = append(names, k.Name)
+		}
+	}
+	results, err := c.StatusUnlisted(ctx, names, folderState)
+	if err != nil {
+		return nil, err
+	}
+	for i, result := range results {
+		if result.Err == nil {
+			data := &imapconn.ListData{}
+			data.RawName = result.Data.RawName
+			if status != nil {
+				data.Status = result.Data
+			}
+			found = append(found, foundFolder{lacking[i], data})
+		}
+	}
+	return found, nil
 }
 
 func readList(ctx context.Context, c *imapconn.Conn, status *imapconn.StatusOptions) ([]imapconn.ListData, error) {
@@ -84,10 +165,10 @@ func readList(ctx context.Context, c *imapconn.Conn, status *imapconn.StatusOpti
 }
 
 // identify gives folders their keys and roles, and puts them in order.
-func (l folderLister) identify(ctx context.Context, accountID string, found []imapconn.ListData) ([]listedFolder, error) {
+func (l folderLister) identify(ctx context.Context, accountID string, found []foundFolder) ([]listedFolder, error) {
 	seen := make([]folder.Seen, len(found))
 	for i := range found {
-		seen[i] = folder.Seen{Name: found[i].Name(), Delimiter: found[i].Delim, Prefix: found[i].Prefix}
+		seen[i] = found[i].Seen
 	}
 	keys, err := l.folders.Foresee(ctx, accountID, seen)
 	if err != nil {

@@ -93,11 +93,7 @@ func (s *folderService) GetFolder(ctx context.Context, req *posternv1.GetFolderR
 	// All are listed, because the role of one depends on the others; only this
 	// one's state is asked for.
 	var f *listedFolder
-	err = s.lister.mailboxes.Do(ctx, a.ID, "", nil, func(c *imapconn.Conn) error {
-		all, err := s.lister.listOn(ctx, c, a.ID)
-		if err != nil {
-			return err
-		}
+	err = s.lister.with(ctx, a.ID, func(c *imapconn.Conn, all folderList) (err error) {
 		if f, err = all.byKey(key); err != nil {
 			return err
 		}

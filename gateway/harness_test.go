@@ -53,6 +53,7 @@ type house struct {
 	grpc     *grpc.ClientConn
 	accounts *account.Registry
 	events   *eventlog.Log
+	folders  *folder.Registry
 	logged   *syncBuffer
 	stop     context.CancelFunc
 	stopped  chan error
@@ -171,6 +172,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 		return nil, nil, err
 	}
 	folders := folder.NewRegistry(bucket)
+	h.folders = folders
 	submissions, err := submit.OpenStore(ctx, js, 1)
 	if err != nil {
 		return nil, nil, err

@@ -28,6 +28,7 @@ type folderKeys interface {
 	// ByKey fails with [folder.ErrNotFound].
 	ByKey(ctx context.Context, accountID string, key folder.Key) (folder.Folder, error)
 	Foresee(ctx context.Context, accountID string, seen []folder.Seen) ([]folder.Folder, error)
+	All(ctx context.Context, accountID string) (folders []folder.Folder, revision uint64, err error)
 }
 
 // messageService implements MessageService.

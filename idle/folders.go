@@ -12,29 +12,6 @@ import (
 	"github.com/postern-mail/postern/internal/imapconn"
 )
 
-// listed is a folder as the server lists it.
-type listed struct {
-	folder.Seen
-	status *imapconn.StatusData // nil when it could not be had
-}
-
-// list asks the server for its folders and their state. Folders that cannot be
-// opened are left out.
-func list(ctx context.Context, conn *imapconn.Conn) ([]listed, error) {
-	found, err := conn.ListStatus(ctx, &imapconn.ListOptions{Status: statusItems(), Prefixes: true})
-	if err != nil {
-		return nil, err
-	}
-	folders := make([]listed, 0, len(found))
-	for i := range found {
-		if data := &found[i]; data.Selectable() {
-			seen := folder.Seen{Name: data.Name(), Delimiter: data.Delim, Prefix: data.Prefix}
-			folders = append(folders, listed{seen, data.Status})
-		}
-	}
-	return folders, nil
-}
-
 const inboxName = "INBOX"
 
 // updateFolders lists the server's folders, announces those that came, went and
@@ -61,7 +38,7 @@ func (o *owner) compareFolders(ctx context.Context, conn *imapconn.Conn) ([]*fol
 	if err != nil {
 		return nil, logFailed(err)
 	}
-	found, err := list(ctx, conn)
+	found, names, err := list(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +47,8 @@ func (o *owner) compareFolders(ctx context.Context, conn *imapconn.Conn) ([]*fol
 		// all folders, INBOX included.
 		return nil, nil
 	}
-	if found, err = o.complete(ctx, conn, found); err != nil {
+	found, ghosts, err := o.complete(ctx, conn, found, names, known)
+	if err != nil {
 		return nil, err
 	}
 	if renames := o.findRenamed(found, known); len(renames) > 0 {
@@ -96,49 +74,12 @@ func (o *owner) compareFolders(ctx context.Context, conn *imapconn.Conn) ([]*fol
 	if err := o.dropFolders(ctx, resolved); err != nil {
 		return nil, err
 	}
+	if len(ghosts) > 0 {
+		if err := o.config.Folders.Delete(ctx, o.id(), ghosts...); err != nil {
+			return nil, logFailed(err)
+		}
+	}
 	return o.mergeFolders(ctx, resolved, found)
-}
-
-// complete adds what a list lacks: INBOX, which there always is (RFC 9051
-// section 5.1), and folders that were there before and are there when the server
-// is asked for each of them. A list from a server in trouble may be a part of
-// one, and what is missing from it must not be taken for deleted.
-func (o *owner) complete(ctx context.Context, conn *imapconn.Conn, found []listed) ([]listed, error) {
-	there := map[string]bool{}
-	for _, l := range found {
-		there[l.Name] = true
-	}
-	if !there[inboxName] {
-		there[inboxName] = true
-		inbox := listed{Seen: folder.Seen{Name: inboxName}}
-		if len(found) > 0 {
-			inbox.Delimiter = found[0].Delimiter
-		}
-		found = append(found, inbox)
-	}
-	var missing []string
-	for name := range o.names {
-		if !there[name] {
-			missing = append(missing, name)
-		}
-	}
-	results, err := conn.StatusAll(ctx, missing, statusItems())
-	if err != nil {
-		return nil, err
-	}
-	lacking := false
-	for i, result := range results {
-		if result.Err != nil && !isThrottled(result.Err) {
-			continue // there is no such folder
-		}
-		lacking = true
-		f := o.names[missing[i]]
-		found = append(found, listed{folder.Seen{Name: f.Name, Delimiter: f.Delimiter, Prefix: f.Prefix}, result.Data})
-	}
-	// What else the list lacks, the next one may have.
-	o.renaming = o.renaming || lacking && !o.lacking
-	o.lacking = lacking
-	return found, nil
 }
 
 // mergeFolders takes the listed folders in: announces new ones and returns

@@ -1,6 +1,7 @@
 package idle
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -149,4 +150,57 @@ func TestFoldersBelowAPrefix(t *testing.T) {
 	if path := created[len(created)-1].Data.(*event.FolderCreated).Path; !slices.Equal(path, []string{"Trips", "2026"}) {
 		t.Errorf("the folder is announced at %q", path)
 	}
+}
+
+// TestFrozenListOfRenamed: a server that goes on listing folders as they were, on
+// the connections that it has, does not keep a rename from the log.
+func TestFrozenListOfRenamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	server, user := w.mailbox("ann", w.having("Work", "a"))
+	w.start()
+	w.awaitState("ann", account.Connected)
+	work := w.resolve("Work")
+	server.FreezeLists(t, user)
+	if err := server.Client(t, user).Rename("Work", "Jobs", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	server.Deliver(t, user, "Jobs", mail("in a folder renamed unseen"))
+	renamed := w.awaitEvents("ann", event.TypeFolderRenamed, 1)[0].Data.(*event.FolderRenamed)
+	if renamed.Folder != event.FolderName("ann", work.Key) || !slices.Equal(renamed.Path, []string{"Jobs"}) {
+		t.Errorf("the renaming is %+v", renamed)
+	}
+	w.awaitEvents("ann", event.TypeMessageCreated, 1)
+	if got := w.resolve("Jobs"); got.Key != work.Key {
+		t.Errorf("the folder has the key %s now, before it was %s", got.Key, work.Key)
+	}
+	w.checkNumbers("ann")
+}
+
+// TestFrozenListOfNew: nor does it keep a folder from the log that others were
+// shown. What others were shown and is not there is forgotten.
+func TestFrozenListOfNew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	server, user := w.mailbox("ann")
+	w.start()
+	w.awaitState("ann", account.Connected)
+	server.FreezeLists(t, user)
+	if err := server.Client(t, user).Create("New", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	created := w.resolve("New") // by who lists on another connection
+	folders := w.awaitEvents("ann", event.TypeFolderCreated, 1)
+	if name := folders[0].Data.(*event.FolderCreated).Folder; len(folders) != 1 || name != event.FolderName("ann", created.Key) {
+		t.Errorf("%d folders were announced as new, the first is %s, want %s", len(folders), name, created.Key)
+	}
+	ghost := w.resolve("Ghost")
+	w.await("the folder that is not there to be forgotten", func() bool {
+		_, err := w.folders.ByKey(t.Context(), "ann", ghost.Key)
+		return errors.Is(err, folder.ErrNotFound)
+	})
+	if n := len(w.events("ann", event.TypeFolderDeleted)); n != 0 {
+		t.Errorf("%d folders were announced as deleted", n)
+	}
+	w.checkNumbers("ann")
 }

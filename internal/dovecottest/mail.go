@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -82,6 +83,21 @@ func appendMessage(c *imapclient.Client, folder string, raw []byte) (*imap.Appen
 		err = errors.Join(errWrite, errClose)
 	}
 	return data, err // the server's refusal says more than the broken write
+}
+
+// FreezeLists makes all connections that a user has now go on listing the folders
+// as they are, whatever becomes of them: their index is damaged under them, which
+// also happens by itself. Connections that are opened later repair it.
+func (s *Server) FreezeLists(tb testing.TB, username string) {
+	tb.Helper()
+	log := filepath.Join(s.config.Dir, "mail", username, "mail", "dovecot.list.index.log")
+	info, err := os.Stat(log)
+	if err == nil {
+		err = os.Truncate(log, info.Size()/2)
+	}
+	if err != nil {
+		tb.Fatalf("damage the index of the folders: %v", err)
+	}
 }
 
 // Kick ends all of a user's connections, as an administrator does. The clients

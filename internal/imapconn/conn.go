@@ -29,6 +29,8 @@ type Conn struct {
 	id   *imap.IDData // the server's, if it told
 
 	personal *personal // nil until it was asked for
+	// phantoms are listed and not there, and unlisted are there and not listed.
+	phantoms, unlisted oddities
 
 	err     error // what closed the connection
 	mailbox *mailbox

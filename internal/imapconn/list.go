@@ -111,7 +111,8 @@ func (c *Conn) List(ctx context.Context, opts *ListOptions) ([]ListData, error) 
 // same round trip where the server has LIST-STATUS, else by STATUS. Without
 // LIST-STATUS nothing is told of the mailbox that is selected, since to ask for
 // its state is not portable (RFC 9051 section 6.3.11). Status stays nil where the
-// server refuses to tell.
+// server refuses to tell. It fails with a [*StaleListError] if a mailbox is listed
+// that is not there any more.
 func (c *Conn) ListStatus(ctx context.Context, opts *ListOptions) ([]ListData, error) {
 	found, err := c.List(ctx, opts)
 	if err != nil {
@@ -121,8 +122,7 @@ func (c *Conn) ListStatus(ctx context.Context, opts *ListOptions) ([]ListData, e
 	var names []string
 	for i := range found {
 		data := &found[i]
-		selected := c.mailbox != nil && sameMailbox(c.mailbox.name, data.Name())
-		if data.Status != nil || !data.Selectable() || selected || c.Has(imap.CapListStatus) {
+		if data.Status != nil || !data.Selectable() || c.selects(data) || c.Has(imap.CapListStatus) {
 			continue
 		}
 		missing = append(missing, data)
@@ -134,6 +134,9 @@ func (c *Conn) ListStatus(ctx context.Context, opts *ListOptions) ([]ListData, e
 	}
 	for i := range results {
 		missing[i].Status = results[i].Data
+	}
+	if err := c.checkPhantoms(ctx, found, opts.Status); err != nil {
+		return nil, err
 	}
 	return found, nil
 }

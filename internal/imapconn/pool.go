@@ -284,9 +284,10 @@ func (p *Pool) connect(ctx context.Context, opts *DoOptions) (*pooled, error) {
 func (p *Pool) put(conn *pooled) {
 	conn.queued = false
 	conn.used = time.Now()
+	err := conn.Err() // before somebody else may have it
 	p.mu.Lock()
 	delete(p.inUse, conn)
-	keep := conn.Err() == nil && !p.closed
+	keep := err == nil && !p.closed
 	if keep {
 		p.idle = append(p.idle, conn)
 		p.watch()
@@ -297,6 +298,10 @@ func (p *Pool) put(conn *pooled) {
 	p.mu.Unlock()
 	if !keep {
 		conn.end()
+	}
+	var stale *StaleListError
+	if errors.As(err, &stale) {
+		p.dropIdle() // whose lists may be as old
 	}
 }
 
