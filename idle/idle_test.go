@@ -371,6 +371,7 @@ func TestChangedSettingsAreAnnounced(t *testing.T) {
 		}
 	}
 	change(func(a *account.Account) { a.Labels = map[string]string{"team": "x"} })
+	w.awaitEvents("ann", event.TypeAccountUpdated, 1) // or both might be told of at once
 	change(func(a *account.Account) { a.Watch.ExcludedFolders = []string{"Junk"} })
 	updates := w.awaitEvents("ann", event.TypeAccountUpdated, 2)
 	for i, want := range []string{"labels", "watch"} {
