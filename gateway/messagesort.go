@@ -70,14 +70,15 @@ func readSortedPosition(b []byte) (p sortedPosition, err error) {
 	return p, nil
 }
 
-// rest is what of the order comes after the position.
+// rest is what of the order comes after the position. Where all of the remembered
+// messages are gone, what was before them is before the rest, too.
 func (p sortedPosition) rest(order []imap.UID) []imap.UID {
 	for _, uid := range slices.Backward(p.last) {
 		if i := slices.Index(order, uid); i >= 0 {
 			return order[i+1:]
 		}
 	}
-	return order[min(p.offset, len(order)):]
+	return order[min(max(p.offset-len(p.last), 0), len(order)):]
 }
 
 // listSorted lists one folder in another order than that of arrival, where
