@@ -255,7 +255,7 @@ func TestImportInConstantMemory(t *testing.T) { //nolint:paralleltest // it meas
 	if _, err := stream.CloseAndRecv(); err != nil {
 		t.Fatal(err)
 	}
-	const most = 16 << 20
+	const most = 32 << 20 // a message that was held whole would be beyond it
 	grown := peak()
 	t.Logf("the heap grew by %d KiB at most", grown>>10)
 	if grown > most {

@@ -77,7 +77,9 @@ func TestWorstMail(t *testing.T) { //nolint:paralleltest // what others allocate
 				}
 			}
 			runtime.ReadMemStats(&after)
-			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; allocated > 128 {
+			allocated := (after.TotalAlloc - before.TotalAlloc) >> 20
+			t.Logf("allocated %d MiB", allocated)
+			if allocated > 2*128 { // a request may be repeated on another connection
 				t.Errorf("allocated %d MiB for a message of %d", allocated, size>>20)
 			}
 		})
