@@ -43,11 +43,17 @@ func newSpools(dir string, wait time.Duration) *spools {
 
 // open gives an empty spool. It is to be closed.
 func (s *spools) open(ctx context.Context) (*spool, error) {
+	opened := func() *spool { return &spool{spools: s, digest: sha256.New()} }
+	select {
+	case s.slots <- struct{}{}: // however late it is by the timer below
+		return opened(), nil
+	default:
+	}
 	timer := time.NewTimer(s.wait)
 	defer timer.Stop()
 	select {
 	case s.slots <- struct{}{}:
-		return &spool{spools: s, digest: sha256.New()}, nil
+		return opened(), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timer.C:
