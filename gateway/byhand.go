@@ -47,8 +47,7 @@ func (g *Gateway) byHand(w http.ResponseWriter, r *http.Request, method string, 
 func (g *Gateway) admitByHand(
 	w http.ResponseWriter, r *http.Request, method string, authorization []string, call func(ctx context.Context) error,
 ) {
-	ctx := r.Context()
-	_, err := g.calls.admit(ctx, method, authorization)
+	ctx, err := g.calls.admit(r.Context(), method, authorization)
 	if err == nil {
 		err = call(ctx)
 	}

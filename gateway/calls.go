@@ -16,13 +16,15 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/postern-mail/postern/internal/access"
 )
 
 // calls is what every call goes through, whichever way it comes: who is it, is
 // the request well-formed, and what becomes of its error. The interceptors of
 // both gRPC servers and the hand-written routes use the same one.
 type calls struct {
-	auth      Authenticator
+	auth      access.Authenticator
 	validator protovalidate.Validator
 	log       *slog.Logger
 	// storage says why nothing can be stored, where that can be known.
@@ -45,12 +47,18 @@ func open(method string) bool {
 	return strings.HasPrefix(method, "/grpc.health.") || strings.HasPrefix(method, "/grpc.reflection.")
 }
 
-// admit finds out who calls.
-func (c *calls) admit(ctx context.Context, method string, authorization []string) (Principal, error) {
+// admit finds out who calls, and whether they may. The context that it returns
+// holds them.
+func (c *calls) admit(ctx context.Context, method string, authorization []string) (context.Context, error) {
 	if open(method) {
-		return Principal{ID: "-"}, nil
+		return access.With(ctx, access.Principal{ID: "-"}), nil
 	}
-	return authenticate(ctx, c.auth, authorization)
+	who, err := authenticate(ctx, c.auth, authorization)
+	if err != nil {
+		return ctx, err
+	}
+	noteCaller(ctx, who.ID)
+	return access.With(ctx, who), mayCall(who, method)
 }
 
 // check validates a request by the rules in its proto file.
@@ -110,13 +118,13 @@ func (c *calls) finish(ctx context.Context, method string, err error, crash any)
 }
 
 // note writes the access log's line. It has no arguments and no content.
-func (c *calls) note(ctx context.Context, method string, who Principal, begin time.Time, err error) {
+func (c *calls) note(ctx context.Context, method string, begin time.Time, err error) {
 	if !c.access || open(method) {
 		return
 	}
 	s := status.Convert(err)
 	c.log.InfoContext(ctx, "grpc", "method", method, "code", s.Code().String(), "reason", string(reasonOf(s)),
-		"principal", who.ID, "request_id", requestID(ctx), "duration", time.Since(begin))
+		"principal", access.From(ctx).ID, "request_id", requestID(ctx), "duration", time.Since(begin))
 }
 
 // unary is the interceptor of calls with one answer.
@@ -124,18 +132,17 @@ func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	begin := time.Now()
 	md, _ := metadata.FromIncomingContext(ctx)
 	ctx = withRequestID(ctx, md.Get(headerRequestID))
-	var who Principal
 	defer func() {
 		if err = c.finish(ctx, info.FullMethod, err, recover()); err != nil {
 			resp = nil
 		}
-		c.note(ctx, info.FullMethod, who, begin, err)
+		c.note(ctx, info.FullMethod, begin, err)
 	}()
 	if grpc.ServerTransportStreamFromContext(ctx) != nil { // it came over the network
 		// A header that cannot be set any more belongs to a call that has ended.
 		_ = grpc.SetHeader(ctx, metadata.Pairs(headerRequestID, requestID(ctx)))
 	}
-	if who, err = c.admit(ctx, info.FullMethod, md.Get(headerAuthorization)); err != nil {
+	if ctx, err = c.admit(ctx, info.FullMethod, md.Get(headerAuthorization)); err != nil {
 		return nil, err
 	}
 	if err := applyIdempotencyKey(req, md.Get(headerIdempotencyKey)); err != nil {
@@ -155,13 +162,12 @@ func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 	begin := time.Now()
 	md, _ := metadata.FromIncomingContext(stream.Context())
 	ctx := withRequestID(stream.Context(), md.Get(headerRequestID))
-	var who Principal
 	defer func() {
 		err = c.finish(ctx, info.FullMethod, err, recover())
-		c.note(ctx, info.FullMethod, who, begin, err)
+		c.note(ctx, info.FullMethod, begin, err)
 	}()
 	_ = stream.SetHeader(metadata.Pairs(headerRequestID, requestID(ctx)))
-	if who, err = c.admit(ctx, info.FullMethod, md.Get(headerAuthorization)); err != nil {
+	if ctx, err = c.admit(ctx, info.FullMethod, md.Get(headerAuthorization)); err != nil {
 		return err
 	}
 	return handler(srv, &checkedStream{ServerStream: stream, context: ctx, check: c.check})

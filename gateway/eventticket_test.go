@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/gateway"
+	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -122,8 +123,8 @@ func (a *changingAuth) set(t testing.TB, token string) {
 	a.present.Store(auth)
 }
 
-func (a *changingAuth) Authenticate(ctx context.Context, token secret.String) (gateway.Principal, error) {
-	return a.present.Load().(gateway.Authenticator).Authenticate(ctx, token)
+func (a *changingAuth) Authenticate(ctx context.Context, shown access.Credentials) (access.Principal, error) {
+	return a.present.Load().(access.Authenticator).Authenticate(ctx, shown)
 }
 
 // A ticket is worth no more than the token that it was made with.

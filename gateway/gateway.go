@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
@@ -52,7 +53,7 @@ type Config struct {
 	// TLS, where it is given, is spoken on both listeners.
 	TLS *tls.Config
 	// Auth tells who may call; see [NewAdminToken].
-	Auth Authenticator
+	Auth access.Authenticator
 	// Accounts, Connector, Folders and Events are what the services stand on.
 	Accounts  *account.Registry
 	Connector Connector

@@ -28,6 +28,7 @@ const (
 // to the request's goroutine, except for tooLarge.
 type exchange struct {
 	reason   reason
+	caller   string
 	tooLarge atomic.Bool
 }
 
@@ -37,6 +38,13 @@ type exchangeKey struct{}
 func noteError(ctx context.Context, s *status.Status) {
 	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
 		e.reason = reasonOf(s)
+	}
+}
+
+// noteCaller keeps who calls for the access log.
+func noteCaller(ctx context.Context, id string) {
+	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		e.caller = id
 	}
 }
 
@@ -145,7 +153,7 @@ func (f *front) note(r *http.Request, w *answerWriter, shared *exchange, begin t
 		path = unsubscribePath
 	}
 	f.log.InfoContext(r.Context(), "http", "method", r.Method, "path", path, "status", w.status,
-		"reason", string(shared.reason), "bytes", w.bytes, "aborted", crash != nil,
+		"reason", string(shared.reason), "principal", shared.caller, "bytes", w.bytes, "aborted", crash != nil,
 		"request_id", requestID(r.Context()), "duration", time.Since(begin))
 }
 

@@ -18,7 +18,7 @@ import (
 
 	"github.com/postern-mail/postern/gateway"
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
-	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/selfsigned"
 )
 
@@ -232,7 +232,7 @@ func TestUnknownMethod(t *testing.T) {
 // panicking stands for any fault in the service code.
 type panicking struct{}
 
-func (panicking) Authenticate(context.Context, secret.String) (gateway.Principal, error) {
+func (panicking) Authenticate(context.Context, access.Credentials) (access.Principal, error) {
 	panic("kaboom")
 }
 
