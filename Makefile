@@ -23,7 +23,7 @@ build: ## Build bin/postern
 	go build -trimpath -o bin/postern ./cmd/postern
 
 .PHONY: test
-test: dovecot client chromium ## Run all tests, and install what they need where it is missing
+test: mailservers client chromium ## Run all tests, and install what they need where it is missing
 	go test -race ./...
 
 # Flags of the proofs, such as -kills=20 -accounts=10; PROOF is which to run.
@@ -31,7 +31,7 @@ SOAK ?=
 PROOF ?= .
 
 .PHONY: soak
-soak: dovecot chromium ## Run the long form of the proofs, one after the other: hours
+soak: mailservers chromium ## Run the long form of the proofs, one after the other: hours
 	go test ./cmd/postern -count=1 -v -timeout=0 -parallel=1 -run '^TestProof.*$(PROOF)' -long $(SOAK)
 
 .PHONY: lint
@@ -57,16 +57,16 @@ generate: proto-deps ## Generate gen/ from proto/
 		-patch proto/openapi.patch.json -out gen/openapi bin/openapi/merged.json
 
 .PHONY: bench
-bench: dovecot ## Measure, each figure beside a floor measured in the same run
+bench: mailservers ## Measure, each figure beside a floor measured in the same run
 	go test -run '^$$' -bench . ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-.PHONY: dovecot
-dovecot:
-	@.ci/install-dovecot
+.PHONY: mailservers
+mailservers:
+	@.ci/install-mailservers
 
 .PHONY: client
 client:

@@ -16,7 +16,7 @@ import (
 
 // writeCertificate makes a certificate authority, writes a server certificate
 // of it and the key into dir, and gives the authority.
-func writeCertificate(dir string) (*x509.CertPool, error) {
+func writeCertificate(dir string) (*x509.Certificate, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -67,9 +67,7 @@ func writeCertificate(dir string) (*x509.CertPool, error) {
 	if err := writePEM(filepath.Join(dir, "key.pem"), "PRIVATE KEY", keyDER, 0o600); err != nil {
 		return nil, err
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca)
-	return pool, nil
+	return ca, nil
 }
 
 func writePEM(path, kind string, der []byte, mode os.FileMode) error {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -13,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+
+	"github.com/postern-mail/postern/internal/daemontest"
 )
 
 //go:embed conf/*.tmpl
@@ -28,7 +28,21 @@ type config struct {
 	Owner         owner
 	Password      string
 	Port, TLSPort int
-	SpecialUse    []specialUse
+	// The ports of services that are not asked for are 0.
+	LMTPPort, SubmissionPort, SubmissionTLSPort int
+
+	SpecialUse []specialUse
+}
+
+// choosePorts chooses ports for the services that are asked for.
+func (c *config) choosePorts() {
+	c.Port, c.TLSPort = daemontest.FreePort(), daemontest.FreePort()
+	if c.LMTP {
+		c.LMTPPort = daemontest.FreePort()
+	}
+	if c.Relay != nil {
+		c.SubmissionPort, c.SubmissionTLSPort = daemontest.FreePort(), daemontest.FreePort()
+	}
 }
 
 type specialUse struct{ Name, Attr string }
@@ -63,11 +77,11 @@ type installation struct {
 // findInstallation looks for Dovecot in PATH and where the systems put it: an
 // ordinary user's PATH often lacks the sbin directories.
 func findInstallation(ctx context.Context) (installation, error) {
-	dovecot, err := findProgram("dovecot")
+	dovecot, err := daemontest.FindProgram("dovecot", howToInstall)
 	if err != nil {
 		return installation{}, err
 	}
-	doveadm, err := findProgram("doveadm")
+	doveadm, err := daemontest.FindProgram("doveadm", howToInstall)
 	if err != nil {
 		return installation{}, err
 	}
@@ -84,17 +98,8 @@ func findInstallation(ctx context.Context) (installation, error) {
 	return installation{}, fmt.Errorf("the tests can configure Dovecot 2.3 and 2.4; %s is version %s", dovecot, version)
 }
 
-func findProgram(name string) (string, error) {
-	if path, err := exec.LookPath(name); err == nil {
-		return path, nil
-	}
-	for _, dir := range []string{"/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin", "/opt/homebrew/bin"} {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("%s is not installed: the tests need Dovecot's IMAP server (Debian, Ubuntu: apt-get install dovecot-imapd; Fedora: dnf install dovecot; macOS: brew install dovecot)", name)
-}
+// howToInstall says how to get the programs that these tests need.
+const howToInstall = "the tests need Dovecot's IMAP, LMTP and submission servers (Debian, Ubuntu: apt-get install dovecot-imapd dovecot-lmtpd dovecot-submissiond; Fedora: dnf install dovecot; macOS: brew install dovecot)"
 
 // An owner says as whom Dovecot's processes run. Empty names leave Dovecot's
 // defaults.
@@ -184,20 +189,4 @@ func makeDir(o owner) (dir string, err error) {
 		return "", err
 	}
 	return dir, os.Chown(mail, uid, gid)
-}
-
-// freePort proposes a port that nobody listens on, below the range from which
-// systems give out ephemeral ports, so that it is still free when a stopped
-// server comes back. Dovecot cannot say which port it got, so asking it for port
-// 0 is no way.
-func freePort() int {
-	const low, high = 20000, 32000
-	for {
-		port := low + rand.IntN(high-low)
-		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-		if err == nil {
-			l.Close()
-			return port
-		}
-	}
 }

@@ -1,6 +1,7 @@
 // Package dovecottest starts a private Dovecot for tests: a real IMAP server
 // with its own directory, certificate and ports on 127.0.0.1, which needs
-// nothing but Debian's dovecot-imapd installed and ends with the test binary.
+// nothing but Debian's dovecot-imapd installed and ends with the test binary. With
+// dovecot-lmtpd and dovecot-submissiond it takes mail as well ([LMTP], [Submission]).
 //
 //	srv := dovecottest.Shared(t)
 //	username, password := srv.User(t)

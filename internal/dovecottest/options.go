@@ -20,7 +20,15 @@ type settings struct {
 	Quota              string
 	IdleNotifyInterval string
 	CheckInterval      string
+	LMTP               bool
+	Relay              *relay
 	Extra              []setting
+}
+
+// relay is where the submission service passes mail on to.
+type relay struct {
+	Port               int
+	Username, Password string
 }
 
 type setting struct{ Name, Value string }
@@ -81,6 +89,19 @@ func IdleNotifyInterval(d time.Duration) Option {
 // whole seconds; the default is one.
 func CheckInterval(d time.Duration) Option {
 	return func(s *settings) { s.CheckInterval = seconds(d) }
+}
+
+// LMTP makes the server take mail for its users, from a mail server on loopback; see
+// [Server.LMTPPort].
+func LMTP() Option {
+	return func(s *settings) { s.LMTP = true }
+}
+
+// Submission turns the submission service on, which takes mail of users that log in
+// and passes it on to a mail server on loopback, where it logs in itself after
+// STARTTLS; see [Server.SubmissionPort].
+func Submission(port int, username, password string) Option {
+	return func(s *settings) { s.Relay = &relay{Port: port, Username: username, Password: password} }
 }
 
 // Setting adds one line to the configuration, in the dialect of the Dovecot

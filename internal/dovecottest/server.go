@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
+
+	"github.com/postern-mail/postern/internal/daemontest"
 )
 
 // host is what the configuration templates listen on.
@@ -22,8 +25,8 @@ const host = "127.0.0.1"
 type Server struct {
 	install installation
 	config  config
-	cas     *x509.CertPool
-	process *process // nil when stopped
+	ca      *x509.Certificate
+	process *daemontest.Process // nil when stopped
 	shared  bool
 }
 
@@ -37,10 +40,10 @@ func Start(tb testing.TB, opts ...Option) *Server {
 	}
 	tb.Cleanup(func() {
 		if s.process != nil {
-			s.process.stop()
+			s.process.Stop()
 		}
 		s.logIfFailed(tb, 0)
-		if err := removeDir(s.config.Dir); err != nil {
+		if err := daemontest.RemoveDir(s.config.Dir); err != nil {
 			tb.Errorf("remove Dovecot's files: %v", err)
 		}
 	})
@@ -73,7 +76,7 @@ func Shared(tb testing.TB) *Server {
 
 // start runs a server, proposing other ports while the proposed ones are taken.
 func start(opts []Option) (_ *Server, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), daemontest.StartTimeout)
 	defer cancel()
 	s := &Server{config: config{
 		settings:   defaultSettings(),
@@ -96,14 +99,14 @@ func start(opts []Option) (_ *Server, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w\n%s", err, s.log())
-			_ = removeDir(s.config.Dir)
+			_ = daemontest.RemoveDir(s.config.Dir)
 		}
 	}()
-	if s.cas, err = writeCertificate(s.config.Dir); err != nil {
+	if s.ca, err = writeCertificate(s.config.Dir); err != nil {
 		return nil, err
 	}
 	for {
-		s.config.Port, s.config.TLSPort = freePort(), freePort()
+		s.config.choosePorts()
 		if err = s.config.write(s.install.dialect); err != nil {
 			return nil, err
 		}
@@ -121,12 +124,13 @@ func start(opts []Option) (_ *Server, err error) {
 
 // run starts the process and waits until it serves.
 func (s *Server) run(ctx context.Context) error {
-	p, err := startProcess(s.install.dovecot, s.config.Dir)
+	cmd := exec.Command(s.install.dovecot, "-F", "-c", filepath.Join(s.config.Dir, "dovecot.conf"))
+	p, err := daemontest.Start(cmd, s.config.Dir, s.logPath())
 	if err != nil {
 		return err
 	}
-	if err := p.waitUntilReady(ctx, s.Addr()); err != nil {
-		p.stop()
+	if err := p.WaitUntilReady(ctx, s.Addr(), "* OK "); err != nil {
+		p.Stop()
 		return err
 	}
 	s.process = p
@@ -143,7 +147,7 @@ func (s *Server) Stop(tb testing.TB) {
 	if s.process == nil {
 		return
 	}
-	s.process.stop()
+	s.process.Stop()
 	s.process = nil
 }
 
@@ -152,7 +156,7 @@ func (s *Server) Stop(tb testing.TB) {
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	s.Stop(tb)
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), daemontest.StartTimeout)
 	defer cancel()
 	if err := s.run(ctx); err != nil {
 		tb.Fatalf("restart Dovecot: %v", err)
@@ -175,8 +179,26 @@ func (s *Server) Addr() string { return net.JoinHostPort(s.Host(), strconv.Itoa(
 // TLSAddr is the host and port of TLS from the start.
 func (s *Server) TLSAddr() string { return net.JoinHostPort(s.Host(), strconv.Itoa(s.TLSPort())) }
 
+// LMTPPort is the port that takes mail for users by LMTP, 0 without [LMTP].
+func (s *Server) LMTPPort() int { return s.config.LMTPPort }
+
+// SubmissionPort is the port of the submission service, with STARTTLS; 0 without
+// [Submission].
+func (s *Server) SubmissionPort() int { return s.config.SubmissionPort }
+
+// SubmissionTLSPort is the port of the submission service that speaks TLS from the
+// start.
+func (s *Server) SubmissionTLSPort() int { return s.config.SubmissionTLSPort }
+
 // CAs holds the authority that signed the server's certificate.
-func (s *Server) CAs() *x509.CertPool { return s.cas }
+func (s *Server) CAs() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(s.ca)
+	return pool
+}
+
+// Certificate is the certificate of that authority, in DER.
+func (s *Server) Certificate() []byte { return s.ca.Raw }
 
 func (s *Server) logPath() string { return filepath.Join(s.config.Dir, "dovecot.log") }
 

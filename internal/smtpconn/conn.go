@@ -80,7 +80,20 @@ func (c *Conn) open(ctx context.Context) error {
 	if c.config.Credentials.Username == "" {
 		return nil
 	}
-	return c.login()
+	if err := c.login(); err != nil {
+		return err
+	}
+	return c.helloAgain()
+}
+
+// helloAgain asks for the extensions once more, now that the server knows who asks:
+// Dovecot tells of DSN and of the limit of SIZE only then. go-smtp's client lets
+// itself be made to by a reset.
+func (c *Conn) helloAgain() error {
+	if err := c.client.Reset(); err != nil {
+		return err
+	}
+	return c.client.Hello(c.config.hello())
 }
 
 // secure puts SMTP on the connection, with TLS as the configuration says.
