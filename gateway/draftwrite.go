@@ -100,7 +100,12 @@ func (w *writtenDraft) writeRaw(id string, raw []byte) error {
 	case !headerLine.Match(raw):
 		return refuseField("draft.raw", reasonArgumentInvalid, "The message does not begin with a header such as \"Subject: …\".")
 	}
-	raw = bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+	// A lone CR is the end of a line to some readers, who would see a header there
+	// that is none here.
+	raw, err := io.ReadAll(compose.CRLF(bytes.NewReader(raw)))
+	if err != nil {
+		return err
+	}
 	header, body, separated := bytes.Cut(raw, []byte("\r\n\r\n"))
 	header = withoutField(header, draftHeader)
 	for _, part := range [][]byte{[]byte(draftHeader + ": " + id + "\r\n"), header, []byte("\r\n\r\n"), body} {

@@ -27,6 +27,7 @@ func FuzzRawDraft(f *testing.F) {
 	for _, seed := range []string{
 		"Subject: a\r\n\r\nbody\r\n", "Subject: a\nTo: b@example.com\n\nbody", "X-Postern-Draft-Id: forged\r\n folded\r\nA: b\r\n\r\nx",
 		"x-postern-draft-id : a\nX-POSTERN-DRAFT-ID:b\n\n", "A: b", "A: b\r\r\n\r\nX-Postern-Draft-Id: in the body", "A:\r\n\tX-Postern-Draft-Id: folded",
+		"A: b\rX-Postern-Draft-Id: after a lone CR",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -13,7 +13,9 @@ type crlfReader struct {
 	held bool // a CR was given for an LF that is still to come
 }
 
-func newCRLFReader(r io.Reader) io.Reader { return &crlfReader{r: bufio.NewReader(r)} }
+// CRLF reads a message of somebody's with every line end, a lone CR among them, as
+// CRLF.
+func CRLF(r io.Reader) io.Reader { return &crlfReader{r: bufio.NewReader(r)} }
 
 // Read implements io.Reader.
 func (c *crlfReader) Read(p []byte) (int, error) {

@@ -33,7 +33,7 @@ func ReadRaw(raw []byte, now time.Time, newID func(from string) string) (*Raw, [
 		return nil, wrong
 	}
 	// First of all, so that what is a line to one server is a line here, too.
-	raw, err := io.ReadAll(newCRLFReader(bytes.NewReader(raw)))
+	raw, err := io.ReadAll(CRLF(bytes.NewReader(raw)))
 	if err != nil {
 		wrong.add("raw", "it cannot be read: %v", err)
 		return nil, wrong

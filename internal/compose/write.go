@@ -314,7 +314,7 @@ func (n *node) content(ctx context.Context, w io.Writer) error {
 		}
 		return encoder.Close()
 	}
-	_, err = io.Copy(w, newCRLFReader(content))
+	_, err = io.Copy(w, CRLF(content))
 	return err
 }
 
