@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -22,6 +23,20 @@ type Reply struct {
 	Enhanced string
 	// Text is the server's explanation for people, bounded.
 	Text string
+}
+
+// successCode is the enhanced status code that begins the text of a reply, where the
+// server has ENHANCEDSTATUSCODES (RFC 2034 section 4).
+var successCode = regexp.MustCompile(`^(2\.[0-9]{1,3}\.[0-9]{1,3})(?:\s+|$)`)
+
+// accepted is the reply of a server that took a message over.
+func accepted(text string) Reply {
+	reply := Reply{Code: 250}
+	if m := successCode.FindStringSubmatch(text); m != nil {
+		reply.Enhanced, text = m[1], text[len(m[0]):]
+	}
+	reply.Text = clean(text)
+	return reply
 }
 
 // maxReplyText bounds the words of a server that are kept.

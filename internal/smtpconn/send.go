@@ -162,7 +162,7 @@ func (c *Conn) data(ctx context.Context, m *Message) (Reply, error) {
 	}
 	response, err := data.CloseWithResponse()
 	if err == nil {
-		return Reply{Code: 250, Text: clean(response.StatusText)}, nil
+		return accepted(response.StatusText), nil
 	}
 	err = c.fail(ctx, "the end of DATA", err)
 	var refusal *RefusedError
