@@ -7,6 +7,14 @@ SHELL := bash
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+SBOM := go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 \
+	app -json -licenses -noserial -main cmd/postern
+CONTAINER ?= docker
+
+# The state of the vulnerability database that the code is checked against; empty
+# for the newest.
+VULNDB ?=
+
 # How long each fuzz target runs.
 FUZZTIME ?= 20s
 
@@ -21,6 +29,17 @@ demo: ## Show in one process what Postern does
 .PHONY: build
 build: ## Build bin/postern
 	go build -trimpath -o bin/postern ./cmd/postern
+
+.PHONY: release
+release: vulncheck ## Build what is released into bin/release: static, reproducible, with licences and SBOM
+	rm -rf bin/release
+	.ci/build bin/release
+	$(SBOM) -output bin/release/postern.cdx.json .
+	cd bin/release && sha256sum postern LICENSES postern.cdx.json > SHA256SUMS
+
+.PHONY: image
+image: ## Build the container image postern, with CONTAINER (docker)
+	$(CONTAINER) build --file deploy/Dockerfile --tag postern .
 
 .PHONY: test
 test: mailservers client chromium ## Run all tests, and install what they need where it is missing
@@ -39,9 +58,14 @@ lint: proto-deps ## Check the code, its form, the contract and go.mod
 	go vet ./...
 	$(GOLANGCI_LINT) run
 	go mod tidy -diff
+	go mod verify
 	go tool buf format --diff --exit-code proto
 	go tool buf lint
 	.ci/breaking
+
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities that the code can reach
+	.ci/vulncheck $(VULNDB)
 
 .PHONY: fmt
 fmt: ## Bring code and contract into form

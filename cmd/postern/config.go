@@ -34,6 +34,9 @@ type config struct {
 	GRPC    string
 	NATS    string
 	NATSURL secret.String
+	// NATSURLFile and AdminTokenFile hold the secrets of that name.
+	NATSURLFile    string
+	AdminTokenFile string
 
 	TLSCert     string
 	TLSKey      string
@@ -89,6 +92,8 @@ func (c *config) flags() []cli.Flag {
 		text("nats", "127.0.0.1:4222", &c.NATS, "let NATS clients reach the embedded server on `ADDR` (loopback only)"),
 		&cli.GenericFlag{Name: "nats-url", Value: secretFlag{&c.NATSURL}, Sources: c.sources("nats-url"),
 			Usage: "use the NATS servers at `URL` instead of the embedded one"},
+		text("nats-url-file", "", &c.NATSURLFile, "a `FILE` that holds the --nats-url"),
+		text("admin-token-file", "", &c.AdminTokenFile, "a `FILE` that holds the admin token, in place of POSTERN_ADMIN_TOKEN"),
 		text("tls-cert", "", &c.TLSCert, "certificate chain for the HTTP and gRPC listeners, a PEM `FILE`"),
 		text("tls-key", "", &c.TLSKey, "private key of --tls-cert, a PEM `FILE`"),
 		&cli.BoolFlag{Name: "behind-proxy", Destination: &c.BehindProxy, Sources: c.sources("behind-proxy"),
@@ -157,12 +162,6 @@ func (secretFlag) String() string { return "" }
 
 // Get implements [cli.Value].
 func (f secretFlag) Get() any { return *f.dest }
-
-// readSecrets takes what only the environment may hold.
-func (c *config) readSecrets() {
-	c.AdminToken = secret.New(os.Getenv("POSTERN_ADMIN_TOKEN"))
-	c.Key = secret.New(os.Getenv("POSTERN_KEY"))
-}
 
 // validate checks what flags cannot check by themselves. Its errors name the
 // setting and say what to do. isSet tells whether a setting was given.

@@ -180,7 +180,7 @@ func TestCommandLine(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		"help":             {[]string{"--help"}, exitOK, "serve  watch mailboxes", ""},
+		"help":             {[]string{"--help"}, exitOK, "serve   watch mailboxes", ""},
 		"nothing":          {nil, exitOK, "postern [global options]", ""},
 		"help of serve":    {[]string{"serve", "--help"}, exitOK, "$POSTERN_ALLOW_NETWORKS", ""},
 		"version":          {[]string{"--version"}, exitOK, "postern version ", ""},

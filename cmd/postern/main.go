@@ -5,6 +5,7 @@
 //	postern serve              runs the gateway
 //	postern demo               shows in one process what it does
 //	postern nats credentials   lets NATS clients read the events
+//	postern health             tells whether it is ready, for health checks
 package main
 
 import (
@@ -20,6 +21,7 @@ import (
 	_ "time/tzdata" // Invitations name time zones, and a container may have none.
 
 	"github.com/urfave/cli/v3"
+	_ "golang.org/x/crypto/x509roots/fallback" // Nor has it authorities for TLS.
 )
 
 // The exit codes.
@@ -80,9 +82,9 @@ func newApp(stdout, stderr io.Writer, begun *bool) *cli.Command {
 			return action(ctx, cmd)
 		}
 	}
-	serve, demo := serveCommand(stderr), demoCommand(stdout, stderr)
+	serve, demo, health := serveCommand(stderr), demoCommand(stdout, stderr), healthCommand()
 	nats := natsCommand(stdout)
-	for _, command := range append([]*cli.Command{serve, demo}, nats.Commands...) {
+	for _, command := range append([]*cli.Command{serve, demo, health}, nats.Commands...) {
 		command.Action = begin(command.Action)
 		command.OnUsageError = asUsageError
 	}
@@ -98,7 +100,7 @@ func newApp(stdout, stderr io.Writer, begun *bool) *cli.Command {
 		Name:            "postern",
 		Usage:           "a gateway from IMAP to JSON, gRPC and a replayable event log",
 		Version:         version(),
-		Commands:        []*cli.Command{serve, demo, nats},
+		Commands:        []*cli.Command{serve, demo, health, nats},
 		HideHelpCommand: true,
 		Writer:          stdout,
 		ErrWriter:       stderr,

@@ -93,6 +93,9 @@ func openNode(ctx context.Context, cfg *config, log *slog.Logger) (_ *node, err 
 	if n.token, n.tokenSource, err = adminToken(cfg.AdminToken, cfg.DataDir); err != nil {
 		return nil, err
 	}
+	if cfg.AdminTokenFile != "" {
+		n.tokenSource = cfg.AdminTokenFile
+	}
 	if len(n.token.Reveal()) < safeToken {
 		log.Warn("the admin token is short and may be guessed", "token_in", n.tokenSource, "better", fmt.Sprintf("%d random characters or more", safeToken))
 	}

@@ -21,10 +21,13 @@ func serveCommand(stderr io.Writer) *cli.Command {
 		Usage: "watch mailboxes and serve the API",
 		Description: "Each setting is a flag, an environment variable (POSTERN_ and the flag's name: POSTERN_DATA_DIR)\n" +
 			"and a key of the YAML file. A flag wins over the environment, the environment over the file.\n" +
-			"Secrets are taken from the environment: POSTERN_ADMIN_TOKEN, the token of the API, and POSTERN_KEY.",
+			"Secrets are taken from the environment, POSTERN_ADMIN_TOKEN, the token of the API, and POSTERN_KEY,\n" +
+			"or from the files that --admin-token-file, --nats-url-file and --key-file name.",
 		Flags: cfg.flags(),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
-			cfg.readSecrets()
+			if err := cfg.readSecrets(); err != nil {
+				return &usageError{err}
+			}
 			if err := cfg.validate(cmd.IsSet); err != nil {
 				return &usageError{err}
 			}
@@ -45,7 +48,10 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) error {
 		return err
 	}
 	defer n.close()
-	stopping := context.AfterFunc(ctx, func() { log.Info("stopping; a second signal ends the process at once") })
+	stopping := context.AfterFunc(ctx, func() {
+		log.Info("stopping; a second signal ends the process at once")
+		notifySystemd(log, "STOPPING=1")
+	})
 	defer stopping()
 	scheme := "http"
 	if cfg.TLSCert != "" {
@@ -58,6 +64,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) error {
 		"nats", n.natsAddr,
 		"token_in", n.tokenSource,
 	)
+	notifySystemd(log, "READY=1")
 	if err := n.run(ctx); err != nil {
 		return err
 	}

@@ -25,7 +25,9 @@ const EnvSource = "the environment (POSTERN_KEY)"
 
 // OpenFile reads the key set from the file at path, and makes the file with a
 // new key when there is none. The file is in Tink's JSON form, so tinkey can
-// rotate it. A file that others than its owner may read or write is refused.
+// rotate it. A file that others than its owner may read or write is refused, but
+// one of root's may be readable by a group: that is how Kubernetes, and systemd's
+// access lists, hand a secret to a process.
 func OpenFile(path string) (*Box, error) {
 	content, err := readKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,7 +76,7 @@ func readKeyFile(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("not a regular file")
 	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
+	if perm := info.Mode().Perm(); perm&othersMay(info) != 0 {
 		return nil, fmt.Errorf("its mode is %04o, so others than its owner have access: run `chmod 600 %s`, "+
 			"and consider the key known to whoever had access", perm, path)
 	}
