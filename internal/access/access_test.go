@@ -54,8 +54,15 @@ func TestSees(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if c.grant.Sees(c.id, c.labels) || c.grant.SeesAll() {
+				t.Error("who may do nothing sees an account")
+			}
+			c.grant.Scopes = []access.Scope{access.AccountsRead}
 			if got := c.grant.Sees(c.id, c.labels); got != c.want {
 				t.Errorf("sees %s: %t, want %t", c.id, got, c.want)
+			}
+			if c.grant.SeesAll() == c.grant.Bound() {
+				t.Error("sees all though it is bound, or does not though it is not")
 			}
 		})
 	}

@@ -26,13 +26,26 @@ func (g Grant) Has(scope Scope) bool {
 // Bound reports whether the grant holds for some accounts only.
 func (g Grant) Bound() bool { return len(g.Accounts) > 0 || len(g.Labels) > 0 }
 
+// SeesAll reports whether every account exists for who has the grant. A grant
+// without scopes sees none, so that where nobody said who calls nothing is shown.
+func (g Grant) SeesAll() bool { return len(g.Scopes) > 0 && !g.Bound() }
+
 // Sees reports whether an account with that id and those labels exists for who
 // has the grant.
 func (g Grant) Sees(id string, labels map[string]string) bool {
-	if !g.Bound() || slices.Contains(g.Accounts, id) {
+	switch {
+	case len(g.Scopes) == 0:
+		return false
+	case !g.Bound() || slices.Contains(g.Accounts, id):
 		return true
 	}
-	return len(g.Labels) > 0 && contains(labels, g.Labels)
+	return g.SeesLabelled(labels)
+}
+
+// SeesLabelled reports whether the labels are enough for any account that has them to
+// exist for who has the grant, whatever its id.
+func (g Grant) SeesLabelled(labels map[string]string) bool {
+	return len(g.Scopes) > 0 && len(g.Labels) > 0 && contains(labels, g.Labels)
 }
 
 // Covers reports whether the other grant allows nothing that this one does not.
