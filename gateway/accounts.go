@@ -21,7 +21,7 @@ type accountReader interface {
 // accountService implements AccountService.
 type accountService struct {
 	posternv1.UnimplementedAccountServiceServer
-	registry *account.Registry
+	registry visibleAccounts
 	verifier verifier
 	pager    pager
 }
@@ -47,6 +47,9 @@ func (s *accountService) CreateAccount(ctx context.Context, req *posternv1.Creat
 
 // dryRun checks what CreateAccount would, and stores nothing.
 func (s *accountService) dryRun(ctx context.Context, a *account.Account) (*posternv1.Account, error) {
+	if err := s.registry.mayHave(ctx, a); err != nil {
+		return nil, err
+	}
 	a.Normalize()
 	if err := a.Validate(); err != nil {
 		return nil, err
@@ -75,7 +78,7 @@ func (s *accountService) GetAccount(ctx context.Context, req *posternv1.GetAccou
 }
 
 // ListAccounts implements AccountService.
-func (s *accountService) ListAccounts(_ context.Context, req *posternv1.ListAccountsRequest) (*posternv1.ListAccountsResponse, error) {
+func (s *accountService) ListAccounts(ctx context.Context, req *posternv1.ListAccountsRequest) (*posternv1.ListAccountsResponse, error) {
 	paths, err := readPaths(req.GetReadMask(), accountFields, "read_mask")
 	if err != nil {
 		return nil, err
@@ -86,13 +89,13 @@ func (s *accountService) ListAccounts(_ context.Context, req *posternv1.ListAcco
 	}
 	after := ""
 	if token := req.GetPageToken(); token != "" {
-		position, err := s.pager.position(req, token)
+		position, err := s.pager.seenBy(ctx).position(req, token)
 		if err != nil {
 			return nil, err
 		}
 		after = string(position)
 	}
-	accounts, more := s.registry.List(account.Filter{Match: match}, after, pageSize(req.GetPageSize()))
+	accounts, more := s.registry.List(ctx, match, after, pageSize(req.GetPageSize()))
 	resp := &posternv1.ListAccountsResponse{}
 	for _, a := range accounts {
 		out := accountProto(a)
@@ -101,7 +104,7 @@ func (s *accountService) ListAccounts(_ context.Context, req *posternv1.ListAcco
 	}
 	if more {
 		last := accounts[len(accounts)-1].ID
-		if resp.NextPageToken, err = s.pager.token(req, []byte(last)); err != nil {
+		if resp.NextPageToken, err = s.pager.seenBy(ctx).token(req, []byte(last)); err != nil {
 			return nil, err
 		}
 	}
@@ -116,12 +119,14 @@ func (s *accountService) UpdateAccount(ctx context.Context, req *posternv1.Updat
 		return nil, err
 	}
 	updated, err := s.registry.Update(ctx, accountID(in.GetName()), in.GetEtag(), func(a *account.Account) error {
-		settings := settingsProto(a)
+		before, settings := a.Clone(), settingsProto(a)
 		for _, path := range paths {
 			overwrite(settings.ProtoReflect(), in.ProtoReflect(), path)
 		}
+		forgetAccessTokens(settings, paths)
 		applySettings(a, settings)
-		return nil
+		a.Normalize()
+		return checkCredentialsStay(before, a, paths)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("update account: %w", err)

@@ -157,9 +157,9 @@ func TestUpdateAccount(t *testing.T) {
 	}
 
 	// Without a mask, what is set: the server keeps its host and password.
-	got := h.do(t, http.MethodPatch, "/v1/"+name, object{"displayName": "Ann Lee", "imap": object{"port": 1993}}).ok(t)
+	got := h.do(t, http.MethodPatch, "/v1/"+name, object{"displayName": "Ann Lee", "imap": object{"username": "ann.lee"}}).ok(t)
 	imap := got["imap"].(object)
-	if got["displayName"] != "Ann Lee" || imap["port"] != 1993.0 || imap["host"] != "imap.example.com" || password() != secretWord {
+	if got["displayName"] != "Ann Lee" || imap["username"] != "ann.lee" || imap["host"] != "imap.example.com" || password() != secretWord {
 		t.Errorf("patched to %v", got)
 	}
 	// With a mask, only what it names, in either form of the names.

@@ -21,10 +21,11 @@ type blockService struct {
 	pager    pager
 }
 
-// blockRef parts the name of a block.
-func blockRef(name string) (accountID, id string) {
+// resolve reads the name of a block.
+func (s *blockService) resolve(ctx context.Context, name string) (accountID, id string, err error) {
 	accountID, id, _ = strings.Cut(strings.TrimPrefix(name, "accounts/"), "/blocks/")
-	return accountID, id
+	_, err = s.accounts.Get(ctx, accountID)
+	return accountID, id, err
 }
 
 func blockProto(b *submit.Block) *posternv1.Block {
@@ -67,7 +68,10 @@ func (s *blockService) CreateBlock(ctx context.Context, req *posternv1.CreateBlo
 
 // GetBlock implements BlockService.
 func (s *blockService) GetBlock(ctx context.Context, req *posternv1.GetBlockRequest) (*posternv1.Block, error) {
-	accountID, id := blockRef(req.GetName())
+	accountID, id, err := s.resolve(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
 	block, err := s.store.Block(ctx, accountID, id)
 	if err != nil {
 		return nil, err
@@ -125,7 +129,10 @@ func (s *blockService) find(ctx context.Context, account, address string) (*post
 
 // DeleteBlock implements BlockService.
 func (s *blockService) DeleteBlock(ctx context.Context, req *posternv1.DeleteBlockRequest) (*emptypb.Empty, error) {
-	accountID, id := blockRef(req.GetName())
+	accountID, id, err := s.resolve(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
 	if err := s.store.DeleteBlock(ctx, accountID, id); err != nil {
 		return nil, err
 	}

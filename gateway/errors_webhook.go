@@ -24,6 +24,9 @@ func classifyWebhooks(err error) *failure {
 		return refuse(codes.NotFound, reasonWebhookNotFound, "There is no such webhook.").because(err)
 	case errors.Is(err, webhook.ErrDeadLetterNotFound):
 		return refuse(codes.NotFound, reasonDeadLetterNotFound, "There is no such dead letter: it was sent anew, deleted, or has expired.").because(err)
+	case errors.Is(err, webhook.ErrNotChosen):
+		return refuse(codes.FailedPrecondition, reasonEventNotChosen,
+			"The webhook does not choose the event of this dead letter any more: change what it chooses, or delete the dead letter.").because(err)
 	case errors.Is(err, webhook.ErrExists):
 		return refuse(codes.AlreadyExists, reasonWebhookExists, "There is a webhook with this id already: choose another one.").because(err)
 	case errors.Is(err, webhook.ErrDisabled):

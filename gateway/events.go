@@ -22,7 +22,7 @@ import (
 type eventService struct {
 	posternv1.UnimplementedEventServiceServer
 	log      *eventlog.Log
-	accounts accountReader
+	accounts visibleAccounts
 	tickets  ticketBooth
 	// draining is closed when the node is about to stop.
 	draining <-chan struct{}
@@ -102,6 +102,7 @@ func (s *eventService) follow(ctx context.Context, req *posternv1.WatchEventsReq
 	if err != nil {
 		return err
 	}
+	sees := s.accounts.sees(ctx)
 	sub, err := s.log.Watch(ctx, filter, after)
 	if err != nil {
 		return fmt.Errorf("watch events: %w", err)
@@ -126,6 +127,9 @@ func (s *eventService) follow(ctx context.Context, req *posternv1.WatchEventsReq
 				return send(watchFrame{cursor: sub.Cursor(), draining: true})
 			}
 			return fmt.Errorf("watch events: %w", err)
+		}
+		if frame.Entry != nil && sees != nil && !sees(frame.Entry) {
+			continue // the account was taken from the watcher while the event waited
 		}
 		if err := send(watchFrame{cursor: frame.Cursor, entry: frame.Entry}); err != nil {
 			return err
@@ -159,25 +163,32 @@ func parseCursor(field, text string) (eventlog.Cursor, error) {
 // there are not, and types that there are not, are refused: a watch of nothing
 // looks just like a quiet one.
 func (s *eventService) filter(ctx context.Context, accounts, types []string, labels map[string]string) (eventlog.Filter, error) {
-	var f eventlog.Filter
+	f := eventlog.Filter{Accounts: s.accounts.ids(ctx), Chooses: s.accounts.sees(ctx)}
 	if len(labels) > 0 {
 		// It outlives this call, as the labels of accounts change.
-		lookup := context.WithoutCancel(ctx)
-		f.Chooses = func(id string) bool {
-			a, err := s.accounts.Get(lookup, id)
+		lookup, seen := context.WithoutCancel(ctx), f.Chooses
+		f.Chooses = func(e *eventlog.Entry) bool {
+			if seen != nil && !seen(e) {
+				return false
+			}
+			a, err := s.accounts.all.Get(lookup, e.Account)
 			return err == nil && hasLabels(a.Labels, labels)
 		}
 	}
+	var named []string
 	for _, name := range accounts {
 		id := strings.TrimPrefix(name, "accounts/")
 		if id == anyAccount {
-			f.Accounts = nil
+			named = nil
 			break
 		}
 		if _, err := s.accounts.Get(ctx, id); err != nil {
 			return f, err
 		}
-		f.Accounts = append(f.Accounts, id)
+		named = append(named, id)
+	}
+	if len(named) > 0 {
+		f.Accounts = named
 	}
 	for _, text := range types {
 		if !slices.Contains(event.Types(), event.Type(text)) {

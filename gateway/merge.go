@@ -47,6 +47,9 @@ type merge struct {
 
 // MergeSubmissions implements SubmissionService.
 func (s *submissionService) MergeSubmissions(ctx context.Context, req *posternv1.MergeSubmissionsRequest) (*posternv1.MergeSubmissionsResponse, error) {
+	if err := maySubmit(ctx, req.GetSubmission()); err != nil {
+		return nil, err
+	}
 	a, err := s.accounts.Get(ctx, accountID(req.GetParent()))
 	if err != nil {
 		return nil, err

@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/postern-mail/postern/internal/access"
 )
 
 // sealer makes page tokens that nobody can read or forge: they hold UIDs and
@@ -22,6 +25,15 @@ type pager struct {
 	box sealer
 	// kind keeps the tokens of one list from being used for another.
 	kind string
+}
+
+// seenBy gives the pager of a list that shows each caller what exists for them: its
+// tokens are good for callers who see the same.
+func (p pager) seenBy(ctx context.Context) pager {
+	if grant := access.From(ctx).Grant; !grant.SeesAll() {
+		p.kind = fmt.Sprintf("%s %q %s", p.kind, grant.Accounts, labelList(grant.Labels))
+	}
+	return p
 }
 
 // token seals the position at which the next page begins, for a list with the

@@ -11,7 +11,9 @@ type reason string
 const (
 	reasonTokenInvalid       reason = "TOKEN_INVALID"
 	reasonScopeMissing       reason = "SCOPE_MISSING"
+	reasonGrantExceeded      reason = "GRANT_EXCEEDED"
 	reasonArgumentInvalid    reason = "ARGUMENT_INVALID"
+	reasonCredentialRequired reason = "CREDENTIAL_REQUIRED" //nolint:gosec // no credential, but the name of an error
 	reasonBodyInvalid        reason = "BODY_INVALID"
 	reasonBodyTooLarge       reason = "REQUEST_TOO_LARGE"
 	reasonRouteNotFound      reason = "ROUTE_NOT_FOUND"
@@ -27,6 +29,7 @@ const (
 	reasonCursorExpired      reason = "CURSOR_EXPIRED"
 	reasonSlowConsumer       reason = "SLOW_CONSUMER"
 	reasonWebhookDisabled    reason = "WEBHOOK_DISABLED"
+	reasonEventNotChosen     reason = "EVENT_NOT_CHOSEN"
 	reasonMessageTooLarge    reason = "MESSAGE_TOO_LARGE"
 	reasonMessageInvalid     reason = "MESSAGE_INVALID"
 	reasonTemplateInvalid    reason = "TEMPLATE_INVALID"

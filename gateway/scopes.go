@@ -5,21 +5,33 @@ import (
 	"strings"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/access"
 )
 
 // need is what a caller must have for a method: all of some scopes and, where
-// any are named, one of others.
-type need struct{ all, any []access.Scope }
+// any are named, one of others. unbound says that no token may that is bound to
+// accounts, because what it does concerns others too.
+type need struct {
+	all, any []access.Scope
+	unbound  bool
+}
 
 func needsAll(scopes ...access.Scope) need { return need{all: scopes} }
 func needsAny(scopes ...access.Scope) need { return need{any: scopes} }
 
+// byUnbound is the need of who is not bound to accounts.
+func (n need) byUnbound() need {
+	n.unbound = true
+	return n
+}
+
 // needs says what each method of the contract needs. A method without a row can
-// be called by nobody. What hangs on a request's content besides is checked by
-// its service.
+// be called by nobody. What hangs on a request's content besides is in
+// [submissionNeeds] and [webhookNeeds].
 var needs = map[string]need{
 	posternv1.AccountService_CreateAccount_FullMethodName:    needsAll(access.AccountsWrite),
 	posternv1.AccountService_GetAccount_FullMethodName:       needsAll(access.AccountsRead),
@@ -79,11 +91,11 @@ var needs = map[string]need{
 	posternv1.BlockService_ListBlocks_FullMethodName:  needsAll(access.SubmissionsRead),
 	posternv1.BlockService_DeleteBlock_FullMethodName: needsAll(access.SubmissionsSend),
 
-	posternv1.TemplateService_CreateTemplate_FullMethodName: needsAll(access.TemplatesWrite),
+	posternv1.TemplateService_CreateTemplate_FullMethodName: needsAll(access.TemplatesWrite).byUnbound(),
 	posternv1.TemplateService_GetTemplate_FullMethodName:    needsAll(access.TemplatesRead),
 	posternv1.TemplateService_ListTemplates_FullMethodName:  needsAll(access.TemplatesRead),
-	posternv1.TemplateService_UpdateTemplate_FullMethodName: needsAll(access.TemplatesWrite),
-	posternv1.TemplateService_DeleteTemplate_FullMethodName: needsAll(access.TemplatesWrite),
+	posternv1.TemplateService_UpdateTemplate_FullMethodName: needsAll(access.TemplatesWrite).byUnbound(),
+	posternv1.TemplateService_DeleteTemplate_FullMethodName: needsAll(access.TemplatesWrite).byUnbound(),
 
 	posternv1.EventService_ListEvents_FullMethodName:        needsAll(access.EventsRead),
 	posternv1.EventService_WatchEvents_FullMethodName:       needsAll(access.EventsRead),
@@ -124,9 +136,32 @@ func (n need) missing(grant access.Grant) []access.Scope {
 func mayCall(who access.Principal, method string) error {
 	n, ok := needs[method]
 	if !ok {
+		if !isMethod(method) {
+			return nil // it is answered that there is none
+		}
 		return refuse(codes.PermissionDenied, reasonScopeMissing, "Nobody may call %s.", method)
 	}
-	lacks := n.missing(who.Grant)
+	if err := n.check(who.Grant, "This call"); err != nil {
+		return err
+	}
+	if n.unbound && who.Bound() {
+		return refuse(codes.PermissionDenied, reasonGrantExceeded,
+			"The token is bound to some accounts, and this call is about what belongs to none.")
+	}
+	return nil
+}
+
+// isMethod reports whether there is a method of that name.
+func isMethod(name string) bool {
+	full := protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(name, "/"), "/", "."))
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(full)
+	_, is := found.(protoreflect.MethodDescriptor)
+	return err == nil && is
+}
+
+// check refuses a grant that lacks something. what is that which needs it.
+func (n need) check(grant access.Grant, what string) error {
+	lacks := n.missing(grant)
 	if len(lacks) == 0 {
 		return nil
 	}
@@ -142,5 +177,5 @@ func mayCall(who access.Principal, method string) error {
 	}
 	list := strings.Join(names, ", ")
 	return refuse(codes.PermissionDenied, reasonScopeMissing,
-		"This call needs a token with %s %s.", how, list).with("scopes", list)
+		"%s needs a token with %s %s.", what, how, list).with("scopes", list)
 }

@@ -34,39 +34,40 @@ type Watch interface {
 func (g *Gateway) build() {
 	cfg := g.cfg
 	pages := func(kind string) pager { return pager{box: cfg.Box, kind: kind} }
-	mail := patient{mailboxes: cfg.Connector, wait: cfg.ConnectionWait}
+	accounts := visibleAccounts{cfg.Accounts}
+	mail := visibleMailboxes{mailboxes: patient{mailboxes: cfg.Connector, wait: cfg.ConnectionWait}, accounts: accounts}
 	lister := folderLister{mailboxes: mail, folders: cfg.Folders}
-	g.accounts = &accountService{registry: cfg.Accounts, verifier: cfg.Connector, pager: pages("accounts")}
+	g.accounts = &accountService{registry: accounts, verifier: cfg.Connector, pager: pages("accounts")}
 	changes := &folderChanges{lister: lister, registry: cfg.Folders, reselect: cfg.Connector.Reselect, watch: cfg.Watch}
 	g.folders = &folderService{
-		accounts: cfg.Accounts, lister: lister, pager: pages("folders"), requests: cfg.Requests, watch: cfg.Watch,
+		accounts: accounts, lister: lister, pager: pages("folders"), requests: cfg.Requests, watch: cfg.Watch,
 		changes: changes,
 	}
 	spools := newSpools(cfg.SpoolDir, cfg.ConnectionWait)
 	g.messages = &messageService{
-		accounts: cfg.Accounts, mailboxes: mail, folders: cfg.Folders, lister: lister, pager: pages("messages"),
+		accounts: accounts, mailboxes: mail, folders: cfg.Folders, lister: lister, pager: pages("messages"),
 		requests: cfg.Requests, moves: cfg.Moves, successors: cfg.Successors,
 		spools: spools, watch: cfg.Watch, log: cfg.Log,
 	}
 	g.threads = &threadService{messages: g.messages, pager: pages("threads")}
 	g.submissions = &submissionService{
-		accounts: cfg.Accounts, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "submission"},
+		accounts: accounts, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "submission"},
 		store: cfg.Submissions, requests: cfg.Requests, templates: cfg.Templates, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
 		unsubscriber: unsubscriber{box: cfg.Box, publicURL: cfg.PublicURL},
 	}
 	g.webhooks = &webhookService{
-		webhooks: cfg.Webhooks, accounts: cfg.Accounts,
+		webhooks: visibleWebhooks{all: cfg.Webhooks, accounts: accounts}, accounts: accounts,
 		hooks: pages("webhooks"), attempts: pages("deliveries"), letters: pages("deadLetters"),
 	}
 	g.drafts = &draftService{
-		accounts: cfg.Accounts, mailboxes: mail, lister: lister, changes: changes, pager: pages("drafts"),
+		accounts: accounts, mailboxes: mail, lister: lister, changes: changes, pager: pages("drafts"),
 		requests: cfg.Requests, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "draft"}, spools: spools, watch: cfg.Watch,
 	}
-	g.blocks = &blockService{accounts: cfg.Accounts, store: cfg.Submissions, pager: pages("blocks")}
+	g.blocks = &blockService{accounts: accounts, store: cfg.Submissions, pager: pages("blocks")}
 	g.submissions.drafts, g.drafts.submissions = g.drafts, g.submissions
 	g.templates = &templateService{templates: cfg.Templates, requests: cfg.Requests, pager: pages("templates")}
-	g.uploads = &uploadService{accounts: cfg.Accounts, store: cfg.Submissions}
-	g.events = &eventService{log: cfg.Events, accounts: cfg.Accounts, tickets: ticketBooth{box: cfg.Box}, draining: g.draining}
+	g.uploads = &uploadService{accounts: accounts, store: cfg.Submissions}
+	g.events = &eventService{log: cfg.Events, accounts: accounts, tickets: ticketBooth{box: cfg.Box}, draining: g.draining}
 }
 
 // patient bounds how long a request waits for a connection to be free.

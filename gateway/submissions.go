@@ -57,6 +57,9 @@ type outgoing struct {
 
 // CreateSubmission implements SubmissionService.
 func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1.CreateSubmissionRequest) (*posternv1.Submission, error) {
+	if err := maySubmit(ctx, req.GetSubmission()); err != nil {
+		return nil, err
+	}
 	a, err := s.accounts.Get(ctx, accountID(req.GetParent()))
 	if err != nil {
 		return nil, err
@@ -316,15 +319,19 @@ func (l *limitedWriter) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// submissionRef parts the name of a submission.
-func submissionRef(name string) (accountID, id string) {
+// resolve reads the name of a submission.
+func (s *submissionService) resolve(ctx context.Context, name string) (accountID, id string, err error) {
 	accountID, id, _ = strings.Cut(strings.TrimPrefix(name, "accounts/"), "/submissions/")
-	return accountID, id
+	_, err = s.accounts.Get(ctx, accountID)
+	return accountID, id, err
 }
 
 // GetSubmission implements SubmissionService.
 func (s *submissionService) GetSubmission(ctx context.Context, req *posternv1.GetSubmissionRequest) (*posternv1.Submission, error) {
-	accountID, id := submissionRef(req.GetName())
+	accountID, id, err := s.resolve(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
 	submission, err := s.store.Get(ctx, accountID, id)
 	if err != nil {
 		return nil, err
@@ -365,7 +372,10 @@ func (s *submissionService) ListSubmissions(
 
 // CancelSubmission implements SubmissionService.
 func (s *submissionService) CancelSubmission(ctx context.Context, req *posternv1.CancelSubmissionRequest) (*posternv1.Submission, error) {
-	accountID, id := submissionRef(req.GetName())
+	accountID, id, err := s.resolve(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
 	submission, err := s.store.Cancel(ctx, accountID, id)
 	if err != nil {
 		return nil, fmt.Errorf("cancel submission: %w", err)
@@ -375,7 +385,10 @@ func (s *submissionService) CancelSubmission(ctx context.Context, req *posternv1
 
 // RetrySubmission implements SubmissionService.
 func (s *submissionService) RetrySubmission(ctx context.Context, req *posternv1.RetrySubmissionRequest) (*posternv1.Submission, error) {
-	accountID, id := submissionRef(req.GetName())
+	accountID, id, err := s.resolve(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
 	submission, err := s.store.Retry(ctx, accountID, id, s.giveUp)
 	if err != nil {
 		return nil, fmt.Errorf("retry submission: %w", err)

@@ -167,7 +167,7 @@ func TestUnsubscribeLinksThatCannotBe(t *testing.T) {
 	}
 	hidden := newHouse(t, options{gateway: func(cfg *gateway.Config) { cfg.PublicURL = "" }})
 	name, _, _ := hidden.dovecot(t)
-	hidden.do(t, http.MethodPatch, "/v1/"+name, object{"smtp": object{"host": s.smtp.Host, "port": s.smtp.Port, "tlsMode": "PLAINTEXT"}}).ok(t)
+	hidden.do(t, http.MethodPatch, "/v1/"+name, object{"smtp": object{"host": s.smtp.Host, "port": s.smtp.Port, "tlsMode": "PLAINTEXT", "password": "secret"}}).ok(t)
 	hidden.do(t, http.MethodPost, "/v1/"+name+"/submissions", object{"to": bob, "unsubscribe": object{"hosted": true}}).
 		refused(t, http.StatusBadRequest, "ARGUMENT_INVALID")
 }

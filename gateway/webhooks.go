@@ -1,13 +1,17 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/textproto"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
@@ -18,7 +22,7 @@ import (
 // webhookService implements WebhookService.
 type webhookService struct {
 	posternv1.UnimplementedWebhookServiceServer
-	webhooks *webhook.Webhooks
+	webhooks visibleWebhooks
 	accounts accountReader
 	hooks    pager
 	attempts pager
@@ -37,6 +41,9 @@ func webhookID(name string) string { return strings.TrimPrefix(name, "webhooks/"
 // CreateWebhook implements WebhookService.
 func (s *webhookService) CreateWebhook(ctx context.Context, req *posternv1.CreateWebhookRequest) (*posternv1.Webhook, error) {
 	in := req.GetWebhook()
+	if err := maySendEvents(ctx, in); err != nil {
+		return nil, err
+	}
 	if err := s.checkAccounts(ctx, in.GetAccounts()); err != nil {
 		return nil, err
 	}
@@ -90,7 +97,7 @@ func (s *webhookService) ListWebhooks(ctx context.Context, req *posternv1.ListWe
 	}
 	after := ""
 	if token := req.GetPageToken(); token != "" {
-		position, err := s.hooks.position(req, token)
+		position, err := s.hooks.seenBy(ctx).position(req, token)
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +114,7 @@ func (s *webhookService) ListWebhooks(ctx context.Context, req *posternv1.ListWe
 		resp.Webhooks = append(resp.Webhooks, out)
 	}
 	if more {
-		resp.NextPageToken, err = s.hooks.token(req, []byte(hooks[len(hooks)-1].ID))
+		resp.NextPageToken, err = s.hooks.seenBy(ctx).token(req, []byte(hooks[len(hooks)-1].ID))
 	}
 	return resp, err
 }
@@ -126,9 +133,17 @@ func (s *webhookService) UpdateWebhook(ctx context.Context, req *posternv1.Updat
 		}
 	}
 	updated, err := s.webhooks.Update(ctx, webhookID(in.GetName()), in.GetEtag(), func(hook *webhook.Webhook) error {
-		settings := webhookSettings(hook)
+		before, settings := webhookSettings(hook), webhookSettings(hook)
 		for _, path := range paths {
 			overwrite(settings.ProtoReflect(), in.ProtoReflect(), path)
+		}
+		if sendsElse(before, settings) {
+			if err := maySendEvents(ctx, settings); err != nil {
+				return err
+			}
+		}
+		if err := checkHeadersStay(before, settings, paths); err != nil {
+			return err
 		}
 		applyWebhook(hook, settings)
 		return nil
@@ -137,6 +152,42 @@ func (s *webhookService) UpdateWebhook(ctx context.Context, req *posternv1.Updat
 		return nil, fmt.Errorf("update webhook: %w", err)
 	}
 	return webhookProto(updated), nil
+}
+
+// sendsElse reports whether a change of a webhook makes it send other events, more
+// of them, or to somewhere else.
+func sendsElse(before, after *posternv1.Webhook) bool {
+	same := proto.CloneOf(before)
+	same.DisplayName, same.Ordered, same.MaxConcurrency = after.GetDisplayName(), after.GetOrdered(), after.GetMaxConcurrency()
+	return !proto.Equal(same, after)
+}
+
+// checkHeadersStay refuses to send headers that are stored to another server than
+// they were given for: they hold credentials, which nobody can read back, and who
+// may change the URL must not get them that way.
+func checkHeadersStay(before, after *posternv1.Webhook, paths []maskPath) error {
+	if originOf(before.GetUrl()) == originOf(after.GetUrl()) {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(after.GetHeaders())) {
+		given := slices.ContainsFunc(paths, func(p maskPath) bool {
+			return slices.Equal(p, maskPath{"headers"}) || slices.Equal(p, maskPath{"headers", name})
+		})
+		if !given {
+			return credentialsRequired("The URL leads to another server, which would get headers that are stored: give them again, or clear them.", "webhook.headers."+name)
+		}
+	}
+	return nil
+}
+
+// originOf is the server that a URL leads to (RFC 6454 section 4).
+func originOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)])
+	return strings.ToLower(u.Scheme + "://" + u.Hostname() + ":" + port)
 }
 
 // settableWebhook are the fields that an update may change; the others are the

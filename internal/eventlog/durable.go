@@ -139,7 +139,7 @@ func (d *Durable) Next(ctx context.Context) (*Given, error) {
 			_ = msg.Ack() // else it comes again, and is passed over again
 			continue
 		}
-		if !d.config.Filter.Match(entry.Account, entry.Type) {
+		if !d.config.Filter.Match(entry) {
 			_ = msg.Ack()
 			continue
 		}

@@ -10,21 +10,21 @@ import (
 type Filter struct {
 	Accounts []string     // none: every account
 	Types    []event.Type // none: every type
-	// Chooses, where it is set, must choose the account, too. It is asked for
+	// Chooses, where it is set, must choose the event, too. It is asked for
 	// each event that the rest chooses, and must be quick and safe to call
-	// concurrently.
-	Chooses func(account string) bool
+	// concurrently. It must not change or keep the entry.
+	Chooses func(*Entry) bool
 }
 
 // maxSubjects bounds the subjects that one read asks the server for. What a
 // filter chooses beyond that is sorted out here.
 const maxSubjects = 64
 
-// Match reports whether the filter chooses an account's events of a type.
-func (f Filter) Match(account string, t event.Type) bool {
-	return (len(f.Accounts) == 0 || slices.Contains(f.Accounts, account)) &&
-		(len(f.Types) == 0 || slices.Contains(f.Types, t)) &&
-		(f.Chooses == nil || f.Chooses(account))
+// Match reports whether the filter chooses an event.
+func (f Filter) Match(e *Entry) bool {
+	return (len(f.Accounts) == 0 || slices.Contains(f.Accounts, e.Account)) &&
+		(len(f.Types) == 0 || slices.Contains(f.Types, e.Type)) &&
+		(f.Chooses == nil || f.Chooses(e))
 }
 
 // subjects gives what to ask the server for: all that the filter chooses, and

@@ -198,7 +198,7 @@ func (h *hub) dispatch(e *Entry, sequence uint64) {
 // its queue is full. A slow watcher must not hold up the others, nor make the
 // node remember the log for it. h.mu is held.
 func (h *hub) offer(s *Subscription, e *Entry) {
-	if e.Sequence() > s.from && s.filter.Match(e.Account, e.Type) && !s.push(e) {
+	if e.Sequence() > s.from && s.filter.Match(e) && !s.push(e) {
 		h.removeLocked(s)
 	}
 }

@@ -81,7 +81,7 @@ func (l *Log) fill(
 			return looked, nil
 		}
 		p.position = meta.Sequence.Stream
-		if entry != nil && f.Match(entry.Account, entry.Type) {
+		if entry != nil && f.Match(entry) {
 			p.entries = append(p.entries, entry)
 		}
 		if len(p.entries) == limit || p.position == upTo || meta.NumPending == 0 {

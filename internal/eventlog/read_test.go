@@ -63,7 +63,7 @@ func TestList(t *testing.T) {
 						page, len(entries), next.Sequence(), tt.want[page], tt.next[page])
 				}
 				for _, e := range entries {
-					if !tt.filter.Match(e.Account, e.Type) {
+					if !tt.filter.Match(e) {
 						t.Errorf("%s of %s is not what was asked for", e.Type, e.Account)
 					}
 					if e.Cursor.Compare(cursor) <= 0 {

@@ -147,7 +147,7 @@ func TestWatchersJoinAnywhere(t *testing.T) {
 	for i := range watchers {
 		var want []uint64
 		for _, e := range all {
-			if e.Sequence() > starts[i] && filters[i].Match(e.Account, e.Type) {
+			if e.Sequence() > starts[i] && filters[i].Match(e) {
 				want = append(want, e.Sequence())
 			}
 		}

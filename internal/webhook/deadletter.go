@@ -114,16 +114,25 @@ func deadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 
 // take reads a dead letter as a job that was never tried.
 func (d *deadLetters) take(ctx context.Context, webhook, id string) (j job, sequence uint64, err error) {
-	msg, err := d.stream.GetLastMsgForSubject(ctx, deadPrefix+webhook+"."+id)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return job{}, 0, fmt.Errorf("event %s of webhook %s: %w", id, webhook, ErrDeadLetterNotFound)
-	}
+	msg, err := d.last(ctx, webhook, id)
 	if err != nil {
-		return job{}, 0, fmt.Errorf("read dead letter %s of webhook %s: %w", id, webhook, err)
+		return job{}, 0, err
 	}
 	j, err = parseJob(webhook, msg.Header, msg.Data)
 	j.attempts, j.parks = 0, 0
 	return j, msg.Sequence, err
+}
+
+// last reads the dead letter of an event.
+func (d *deadLetters) last(ctx context.Context, webhook, id string) (*jetstream.RawStreamMsg, error) {
+	msg, err := d.stream.GetLastMsgForSubject(ctx, deadPrefix+webhook+"."+id)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, fmt.Errorf("event %s of webhook %s: %w", id, webhook, ErrDeadLetterNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read dead letter %s of webhook %s: %w", id, webhook, err)
+	}
+	return msg, nil
 }
 
 // drop deletes a dead letter.

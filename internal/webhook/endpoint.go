@@ -73,7 +73,7 @@ func (e *endpoint) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !e.hook.chooses(given.Account, given.Body, e.labels(ctx)) {
+		if !e.wants(ctx, e.hook, newJob(e.hook.ID, given.Entry)) {
 			_ = given.Ack() // else it comes again, and is passed over again
 			continue
 		}
@@ -149,17 +149,6 @@ func (e *endpoint) awaitTurn(ctx context.Context) error {
 	}
 }
 
-// labels gives the labels of accounts as they are now.
-func (e *endpoint) labels(ctx context.Context) func(string) map[string]string {
-	return func(id string) map[string]string {
-		a, err := e.config.Accounts.Get(ctx, id)
-		if err != nil {
-			return nil // an account that is gone has none
-		}
-		return a.Labels
-	}
-}
-
 // deliver tries an event from the log, and parks it when it is not taken.
 func (e *endpoint) deliver(ctx context.Context, given *eventlog.Given) {
 	j := newJob(e.hook.ID, given.Entry)
@@ -230,12 +219,15 @@ func (e *endpoint) tryDue(ctx context.Context, due dueJob) error {
 }
 
 // setAside does what follows from an attempt that could not be made: a body that
-// cannot be read is waited for, and an event that nobody can send is given up.
-// Otherwise the work ends here, and the error says so.
+// cannot be read is waited for, what is not to be sent any more is dropped, and an
+// event that nobody can send is given up. Otherwise the work ends here, and the
+// error says so.
 func (e *endpoint) setAside(ctx context.Context, j job, why error) error {
 	switch {
 	case ctx.Err() != nil:
 		return why
+	case errors.Is(why, ErrNotChosen):
+		return nil
 	case errors.Is(why, errNoBody):
 		return e.retries.park(ctx, j, jitter(e.config.HoldMax/bodyTries))
 	}
@@ -247,8 +239,9 @@ func (e *endpoint) setAside(ctx context.Context, j job, why error) error {
 const bodyTries = 10
 
 // attempt makes one request for a job, within the bounds on how many may be
-// under way. It fails only when ctx ends before the request begins, and when the
-// job's body has to be waited for. A request that has begun comes to its end.
+// under way. It fails only when ctx ends before the request begins, when the
+// webhook does not choose the event any more, and when the job's body has to be
+// waited for. A request that has begun comes to its end.
 // extend keeps the job from being given to another node meanwhile.
 func (e *endpoint) attempt(ctx context.Context, j *job, extend func() error) (answer, error) {
 	for _, bound := range []*semaphore.Weighted{e.slots, e.inFlight} {
@@ -256,6 +249,10 @@ func (e *endpoint) attempt(ctx context.Context, j *job, extend func() error) (an
 			return answer{}, err
 		}
 		defer bound.Release(1)
+	}
+	// The event may have waited for a day.
+	if !e.wants(ctx, e.hook, *j) {
+		return answer{}, fmt.Errorf("event %s of webhook %s: %w", j.id, j.webhook, ErrNotChosen)
 	}
 	body, err := e.payload(ctx, j)
 	if err != nil {

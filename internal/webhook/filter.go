@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -11,6 +12,18 @@ import (
 // logFilter is the part of the choice that the event log can make.
 func (w *Webhook) logFilter() eventlog.Filter {
 	return eventlog.Filter{Accounts: w.Accounts, Types: w.Types}
+}
+
+// wants reports whether a webhook chooses an event as things are now.
+func (w *Webhooks) wants(ctx context.Context, hook *Webhook, j job) bool {
+	labels := func(id string) map[string]string {
+		a, err := w.config.Accounts.Get(ctx, id)
+		if err != nil {
+			return nil // an account that is gone has none
+		}
+		return a.Labels
+	}
+	return hook.logFilter().Match(&eventlog.Entry{Account: j.account, Type: j.typ}) && hook.chooses(j.account, j.body, labels)
 }
 
 // chooses makes the rest of the choice: by the labels of the event's account,

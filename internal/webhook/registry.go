@@ -85,8 +85,9 @@ func (r *registry) get(ctx context.Context, id string) (*Webhook, error) {
 	return found.Webhook, nil
 }
 
-// list reads all webhooks with an id above after, sorted, and at most limit.
-func (r *registry) list(ctx context.Context, after string, limit int) (webhooks []*Webhook, more bool, err error) {
+// list reads the webhooks with an id above after that match chooses, sorted, and at
+// most limit.
+func (r *registry) list(ctx context.Context, match func(*Webhook) bool, after string, limit int) (webhooks []*Webhook, more bool, err error) {
 	found := make(map[string]*Webhook)
 	fares := make(map[string]healthRecord)
 	err = r.readAll(ctx, func(entry jetstream.KeyValueEntry) {
@@ -103,7 +104,9 @@ func (r *registry) list(ctx context.Context, after string, limit int) (webhooks 
 			r.logger.Error("a webhook is left out", "webhook", id, "error", err)
 			return
 		}
-		found[id] = one.Webhook
+		if match == nil || match(one.Webhook) {
+			found[id] = one.Webhook
+		}
 	})
 	if err != nil {
 		return nil, false, fmt.Errorf("list the webhooks: %w", err)

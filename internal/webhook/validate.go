@@ -27,6 +27,8 @@ var (
 	ErrUnreadable = errors.New("stored webhook cannot be read")
 	// ErrDisabled says that the webhook sends nothing.
 	ErrDisabled = errors.New("the webhook is disabled")
+	// ErrNotChosen says that the webhook does not choose an event any more.
+	ErrNotChosen = errors.New("the webhook does not choose this event any more")
 	// ErrDeadLetterNotFound says that there is no such dead letter.
 	ErrDeadLetterNotFound = errors.New("dead letter not found")
 )

@@ -154,10 +154,11 @@ func (w *Webhooks) Get(ctx context.Context, id string) (*Webhook, error) {
 	return w.registry.get(ctx, id)
 }
 
-// List gives the webhooks with an id above after, in the order of their ids,
-// and at most limit of them. More says whether there are further ones.
-func (w *Webhooks) List(ctx context.Context, after string, limit int) (hooks []*Webhook, more bool, err error) {
-	return w.registry.list(ctx, after, limit)
+// List gives the webhooks with an id above after that match chooses, nil for all,
+// in the order of their ids, and at most limit of them. More says whether there are
+// further ones.
+func (w *Webhooks) List(ctx context.Context, match func(*Webhook) bool, after string, limit int) (hooks []*Webhook, more bool, err error) {
+	return w.registry.list(ctx, match, after, limit)
 }
 
 // Update applies change to the settings as they are now. With a non-empty etag
@@ -317,8 +318,23 @@ func (w *Webhooks) DeadLetters(ctx context.Context, id string, after uint64, lim
 	return w.dead.list(ctx, id, after, limit)
 }
 
-// Redrive sends dead letters anew; no ids mean all. It fails with [ErrNotFound],
-// [ErrDisabled] and [ErrDeadLetterNotFound].
+// DeadLetter reads a dead letter. It fails with [ErrNotFound] and
+// [ErrDeadLetterNotFound].
+func (w *Webhooks) DeadLetter(ctx context.Context, id, eventID string) (*DeadLetter, error) {
+	if _, err := w.registry.load(ctx, id); err != nil {
+		return nil, err
+	}
+	msg, err := w.dead.last(ctx, id, eventID)
+	if err != nil {
+		return nil, err
+	}
+	letter := deadLetter(msg)
+	return &letter, nil
+}
+
+// Redrive sends dead letters anew; no ids mean all that the webhook chooses now. It
+// fails with [ErrNotFound], [ErrDisabled], [ErrDeadLetterNotFound] and
+// [ErrNotChosen].
 func (w *Webhooks) Redrive(ctx context.Context, id string, events []string) (redriven int, err error) {
 	hook, err := w.registry.load(ctx, id)
 	if err != nil {
@@ -329,7 +345,7 @@ func (w *Webhooks) Redrive(ctx context.Context, id string, events []string) (red
 	}
 	if len(events) > 0 {
 		for _, one := range events {
-			if err := w.redrive(ctx, id, one); err != nil {
+			if err := w.redrive(ctx, hook.Webhook, one); err != nil {
 				return redriven, err
 			}
 			redriven++
@@ -351,10 +367,13 @@ func (w *Webhooks) Redrive(ctx context.Context, id string, events []string) (red
 			if letter.sequence > info.State.LastSeq {
 				return redriven, nil
 			}
-			if err := w.redrive(ctx, id, letter.EventID); err != nil && !errors.Is(err, ErrDeadLetterNotFound) {
+			err := w.redrive(ctx, hook.Webhook, letter.EventID)
+			switch {
+			case err == nil:
+				redriven++
+			case !errors.Is(err, ErrDeadLetterNotFound) && !errors.Is(err, ErrNotChosen):
 				return redriven, err
 			}
-			redriven++
 		}
 		if next == 0 {
 			return redriven, nil
@@ -363,10 +382,13 @@ func (w *Webhooks) Redrive(ctx context.Context, id string, events []string) (red
 	}
 }
 
-func (w *Webhooks) redrive(ctx context.Context, id, eventID string) error {
-	j, sequence, err := w.dead.take(ctx, id, eventID)
+func (w *Webhooks) redrive(ctx context.Context, hook *Webhook, eventID string) error {
+	j, sequence, err := w.dead.take(ctx, hook.ID, eventID)
 	if err != nil {
 		return err
+	}
+	if !w.wants(ctx, hook, j) {
+		return fmt.Errorf("event %s of webhook %s: %w", eventID, hook.ID, ErrNotChosen)
 	}
 	// In this order: a crash in between sends it and keeps the letter.
 	if err := w.retries.makeDue(ctx, j); err != nil {
