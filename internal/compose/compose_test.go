@@ -129,6 +129,35 @@ func TestPartsAreArrangedAsMailProgramsExpect(t *testing.T) {
 	}
 }
 
+// A message that is attached goes out as it is, unless the wire does not carry it.
+func TestAttachedMessagesThatCannotGoAsTheyAre(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		content, want string
+	}{
+		"short lines":      {"Subject: a\r\n\r\n" + strings.Repeat("x", 998) + "\r\n", "message/rfc822"},
+		"a long line":      {"Subject: a\r\n\r\n" + strings.Repeat("x", 999) + "\r\n", "application/octet-stream"},
+		"a NUL":            {"Subject: a\r\n\r\nx\x00y\r\n", "application/octet-stream"},
+		"lines of old Mac": {"Subject: a\r\r" + strings.Repeat("x\r", 999), "message/rfc822"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			raw, _ := write(t, &compose.Message{
+				From: compose.Address{Address: "ann@example.org"}, Text: "See below.", MessageID: "1@example.org", Date: noon,
+				Attachments: []compose.Attachment{{Filename: "a.eml", ContentType: "message/rfc822", Open: content(test.content)}},
+			})
+			for line := range strings.SplitSeq(raw, "\r\n") {
+				if len(line) > 998 || strings.ContainsAny(line, "\r\n\x00") {
+					t.Errorf("the line %.100q", line)
+				}
+			}
+			if !strings.Contains(raw, "Content-Type: "+test.want+"\r\n") {
+				t.Errorf("it is not written as %s:\n%s", test.want, raw)
+			}
+		})
+	}
+}
+
 func TestWhatIsWrittenCanBeRead(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("word ", 1000)
@@ -143,6 +172,7 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 			{Filename: "Prüfung 書類.txt", ContentType: "text/plain; charset=iso-8859-1", Open: content("Pr\xfcfung\n")},
 			{Filename: "mail.eml", ContentType: "message/rfc822", Open: content("Subject: inner\nX: 1\n\nGr\xc3\xbc\xc3\x9fe\n")},
 			{Open: content(strings.Repeat("\x00\xff", 1000))},
+			{Filename: "=?utf-8?b?DQpCY2M6IGV2ZQ==?= ü.txt", ContentType: "text/plain", Open: content("x")},
 		},
 		MessageID: "2@example.org", InReplyTo: []string{"1@example.org"}, References: []string{"0@example.org", "1@example.org"}, Date: noon,
 	}
@@ -185,6 +215,7 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 		{"1.2", "text/html", "", "", m.HTML + "\r\n"},
 		{"2", "text/plain", "Prüfung 書類.txt", "", "Pr\xfcfung\n"},
 		{"4", "application/octet-stream", "", "", strings.Repeat("\x00\xff", 1000)},
+		{"5", "text/plain", "=?utf-8?b?DQpCY2M6IGV2ZQ==?= ü.txt", "", "x"},
 	}
 	parts = slices.DeleteFunc(parts, func(p part) bool { return strings.HasPrefix(p.Path, "3") })
 	if difference := cmp.Diff(want, parts); difference != "" {
@@ -353,8 +384,39 @@ func TestAnAttachmentThatFailsFailsTheMessage(t *testing.T) {
 	}
 }
 
+func TestAddressesOnTheWire(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"ann@example.com":              "ann@example.com",
+		" ann@example.com":             "",
+		"ann@example.com ":             "",
+		`"odd one"@example.com`:        `"odd one"@example.com`,
+		`"ann"@example.com`:            "ann@example.com",
+		"ann@BÜCHER.example":           "ann@xn--bcher-kva.example",
+		"jörg@example.com":             "jörg@example.com",
+		"ann@[192.0.2.1]":              "ann@[192.0.2.1]",
+		"ann@example。com":              "ann@example.com",
+		"ann@example.com。":             "",
+		"ann@ example.com":             "",
+		"ann @example.com":             "",
+		"ann@example.com (work)":       "",
+		"\u00a0ann@example.com":        "",
+		"an\u200bn@example.com":        "",
+		"\u202eann@example.com":        "",
+		"ann@example.com, eve@x.org":   "",
+		"Group: ann@example.com;":      "",
+		"@relay.example:ann@x.org":     "",
+		"ann":                          "",
+		"ann@example.com>\r\nRCPT TO:": "",
+	} {
+		if wire, _, err := compose.Wire(address); wire != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v, want %q", address, wire, err, want)
+		}
+	}
+}
+
 func FuzzWire(f *testing.F) {
-	for _, seed := range []string{"ann@example.com", `"odd one"@example.com`, "jörg@bücher.example", "a@[192.0.2.1]", "a@b@c", "<a@b>", "a@b (c)"} {
+	for _, seed := range []string{"ann@example.com", `"odd one"@example.com`, "jörg@bücher.example", "a@[192.0.2.1]", "ann@example.net。", "a@b@c", "<a@b>", "a@b (c)"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, address string) {

@@ -48,6 +48,28 @@ func (c *crlfReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// fitsWire reports whether content can be written as it is: its lines, with whatever
+// end, are not too long, and there is no NUL among them.
+func fitsWire(r io.Reader) (bool, error) {
+	buffered := bufio.NewReader(r)
+	length := 0
+	for {
+		b, err := buffered.ReadByte()
+		switch {
+		case err == io.EOF:
+			return true, nil
+		case err != nil:
+			return false, err
+		case b == '\r', b == '\n':
+			length = 0
+		case b == 0, length == maxPlainLine:
+			return false, nil
+		default:
+			length++
+		}
+	}
+}
+
 // base64Line is the length of a line of base64 (RFC 2045 section 6.8).
 const base64Line = 76
 

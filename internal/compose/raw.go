@@ -38,6 +38,10 @@ func ReadRaw(raw []byte, now time.Time, newID func(from string) string) (*Raw, [
 		wrong.add("raw", "it cannot be read: %v", err)
 		return nil, wrong
 	}
+	if line, length := longLine(raw); length > 0 {
+		wrong.add("raw", "its line %d has %d bytes, and a line of mail at most %d: encode the text, in quoted-printable or base64", line, length, maxPlainLine)
+		return nil, wrong
+	}
 	header, body := splitHeader(raw)
 	parsed := message.ParseHeader(header)
 	envelope, _ := parsed.Envelope()
@@ -69,6 +73,19 @@ func ReadRaw(raw []byte, now time.Time, newID func(from string) string) (*Raw, [
 	}
 	r.header = out.Bytes()
 	return r, wrong
+}
+
+// longLine finds the first line that is longer than mail may have, and gives its number
+// and length. Servers refuse it, or break it somewhere, and with it what signs the
+// message.
+func longLine(raw []byte) (number, length int) {
+	for line := range bytes.Lines(raw) {
+		number++
+		if length := len(bytes.TrimRight(line, "\r\n")); length > maxPlainLine {
+			return number, length
+		}
+	}
+	return 0, 0
 }
 
 // splitHeader parts a message at its first empty line.
@@ -105,7 +122,7 @@ func fieldsOf(header []byte) [][]byte {
 func hidden(field []byte) bool {
 	name, _, _ := bytes.Cut(field, []byte(":"))
 	switch strings.ToLower(strings.TrimSpace(string(name))) {
-	case "bcc", "return-path", "x-postern-draft-id":
+	case "bcc", "resent-bcc", "return-path", "x-postern-draft-id":
 		return true
 	}
 	return false

@@ -49,10 +49,24 @@ func TestRawMessagesKeepWhatTheyHave(t *testing.T) {
 
 func TestRawMessagesThatCannotBeSent(t *testing.T) {
 	t.Parallel()
-	for _, raw := range []string{"", "Subject: x\r\n\r\nHi", "From: a@x\r\n\r\nH\x00i"} {
+	long := strings.Repeat("x", 999)
+	for _, raw := range []string{"", "Subject: x\r\n\r\nHi", "From: a@x\r\n\r\nH\x00i", "From: a@x\r\n\r\nHi\n" + long + "\n", "From: a@x\r\nX: " + long + "\r\n\r\nHi"} {
 		if _, wrong := compose.ReadRaw([]byte(raw), noon, newID); len(wrong) != 1 || wrong[0].Field != "raw" {
 			t.Errorf("%q: %+v", raw, wrong)
 		}
+	}
+}
+
+func TestRawMessagesHideWhoElseGotThem(t *testing.T) {
+	t.Parallel()
+	raw := "From: a@x\r\nDate: Fri, 27 Nov 2026 12:00:00 +0100\r\nMessage-ID: <1@x>\r\nBcc : b@x\r\nResent-Bcc: c@x,\r\n d@x\r\n\r\nHi\r\n"
+	r, wrong := compose.ReadRaw([]byte(raw), noon, newID)
+	if len(wrong) > 0 {
+		t.Fatalf("%+v", wrong)
+	}
+	var out bytes.Buffer
+	if _, err := r.Write(&out); err != nil || strings.Contains(strings.ToLower(out.String()), "bcc") {
+		t.Errorf("%q, %v", out.String(), err)
 	}
 }
 

@@ -34,7 +34,11 @@ func (m *Message) Write(ctx context.Context, w io.Writer) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	if err := m.tree(text).write(ctx, counted, header.Header); err != nil {
+	tree := m.tree(text)
+	if err := tree.settle(ctx); err != nil {
+		return Info{}, err
+	}
+	if err := tree.write(ctx, counted, header.Header); err != nil {
 		return Info{}, err
 	}
 	return counted.Info, nil
@@ -234,6 +238,30 @@ func (a *Attachment) node() *node {
 	return n
 }
 
+// settle decides how a message that is attached is written. RFC 2046 section 5.2.1 has
+// it written as it is; what the wire does not carry so, for its lines are too long or
+// it has NULs, is a file like any other.
+func (n *node) settle(ctx context.Context) error {
+	for _, child := range n.children {
+		if err := child.settle(ctx); err != nil {
+			return err
+		}
+	}
+	if n.encoding != "8bit" {
+		return nil
+	}
+	content, err := n.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	clean, err := fitsWire(content)
+	if err == nil && !clean {
+		n.contentType, n.params, n.encoding = "application/octet-stream", map[string]string{}, "base64"
+	}
+	return err
+}
+
 // write writes a part with all below it, with the fields given before its own.
 func (n *node) write(ctx context.Context, w io.Writer, header gomessage.Header) error {
 	multipart := n.describe(&header, w)
@@ -251,7 +279,12 @@ func (n *node) describe(header *gomessage.Header, w io.Writer) *textproto.Multip
 	}
 	if n.disposition != "" {
 		params := map[string]string{}
-		if n.filename != "" {
+		switch {
+		case !isASCII(n.filename), strings.Contains(n.filename, "=?"):
+			// RFC 2231 section 4. Encoded words have no place here (RFC 2047 section
+			// 5), but many programs decode what looks like one.
+			params["filename*"] = "utf-8''" + percentEncode(n.filename)
+		case n.filename != "":
 			params["filename"] = n.filename
 		}
 		header.SetContentDisposition(n.disposition, params)
@@ -267,6 +300,19 @@ func (n *node) describe(header *gomessage.Header, w io.Writer) *textproto.Multip
 	n.params["boundary"] = multipart.Boundary()
 	header.SetContentType(n.contentType, n.params)
 	return multipart
+}
+
+// percentEncode writes the bytes that are not letters or digits as two digits each.
+func percentEncode(text string) string {
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		if '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // fill writes what comes behind the header.
