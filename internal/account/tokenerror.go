@@ -84,6 +84,10 @@ func tokenError(account string, err error) error {
 		if errors.As(err, &request) {
 			unavailable.Err = request.Err
 		}
+		if strings.Contains(unavailable.Err.Error(), "malformed HTTP") {
+			// net/http quotes what came instead, and has no type for it.
+			unavailable.Err = errors.New("what answers does not speak HTTP")
+		}
 		return unavailable
 	}
 	status := 0

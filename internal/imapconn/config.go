@@ -90,7 +90,8 @@ type Config struct {
 	Port    int
 	TLSMode TLSMode
 	// TLS is the base of the TLS configuration; nil means the defaults. The
-	// server name is Host unless it is set here.
+	// server name is Host unless it is set here. TLS before 1.2 is not spoken
+	// (RFC 8997), whatever it says.
 	TLS  *tls.Config
 	Auth Auth
 	// Dial makes the network connection; nil means a [net.Dialer]. It is the
@@ -184,11 +185,14 @@ func (c *Config) tlsConfig() *tls.Config {
 	if c.TLS == nil {
 		return &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12}
 	}
-	if c.TLS.ServerName != "" {
+	if c.TLS.ServerName != "" && c.TLS.MinVersion >= tls.VersionTLS12 {
 		return c.TLS
 	}
 	cfg := c.TLS.Clone()
-	cfg.ServerName = c.Host
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	if cfg.ServerName == "" {
+		cfg.ServerName = c.Host
+	}
 	return cfg
 }
 

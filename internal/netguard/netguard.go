@@ -10,6 +10,7 @@ package netguard
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -86,7 +87,10 @@ func (g *Guard) Transport(timeout time.Duration) *http.Transport {
 		DialContext:         g.Dialer(timeout),
 		ForceAttemptHTTP2:   true,
 		TLSHandshakeTimeout: timeout,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
 		IdleConnTimeout:     time.Minute,
 		MaxIdleConns:        32,
+		// Answers of token endpoints are short; headers are bounded as well.
+		MaxResponseHeaderBytes: 64 << 10,
 	}
 }

@@ -24,8 +24,8 @@ type Config struct {
 	Host    string
 	Port    int
 	TLSMode imapconn.TLSMode
-	// TLS is the base of the TLS configuration; nil means the system's roots
-	// and TLS 1.2 or later.
+	// TLS is the base of the TLS configuration; nil means the system's roots.
+	// TLS before 1.2 is not spoken, whatever it says.
 	TLS *tls.Config
 	// Dial makes the network connection; nil means a [net.Dialer].
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -68,6 +68,7 @@ func (c *Config) tlsConfig() *tls.Config {
 	if config == nil {
 		config = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12) // RFC 8997
 	if config.ServerName == "" {
 		config.ServerName = c.Host
 	}

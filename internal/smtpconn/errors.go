@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/textproto"
 	"regexp"
 	"strings"
 	"syscall"
@@ -143,7 +144,7 @@ func (c *Conn) fail(ctx context.Context, command string, err error) error {
 	case isBroken(err):
 		err = &imapconn.NetworkError{Command: command, Err: err}
 	default:
-		err = &imapconn.ProtocolError{Command: command, Err: err}
+		err = &imapconn.ProtocolError{Command: command, Err: notSMTP(err)}
 	}
 	c.broken = err
 	_ = c.raw.Close()
@@ -151,6 +152,16 @@ func (c *Conn) fail(ctx context.Context, command string, err error) error {
 }
 
 const serviceClosing = 421
+
+// notSMTP is an error without the line that it quotes: what other services than
+// mail servers say is not for whoever may choose a host and a port.
+func notSMTP(err error) error {
+	var quoting textproto.ProtocolError
+	if errors.As(err, &quoting) {
+		return errors.New("an answer that is not SMTP")
+	}
+	return err
+}
 
 func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }

@@ -41,9 +41,9 @@ func newSender(config Config) *sender {
 	transport := config.Guard.Transport(connectTimeout)
 	transport.DialContext = config.Guard.Dialer(connectTimeout)
 	transport.TLSHandshakeTimeout = handshakeTimeout
-	transport.TLSClientConfig = config.TLS
-	if transport.TLSClientConfig == nil {
-		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if config.TLS != nil {
+		transport.TLSClientConfig = config.TLS.Clone()
+		transport.TLSClientConfig.MinVersion = max(config.TLS.MinVersion, tls.VersionTLS12)
 	}
 	transport.ResponseHeaderTimeout = config.Timeout
 	transport.MaxResponseHeaderBytes = maxAnswerHeader
@@ -117,6 +117,8 @@ func (s *sender) explain(ctx context.Context, err error, w *Webhook) string {
 		return "the endpoint's address is not allowed: " + refused.Error()
 	case ctx.Err() != nil, errors.As(err, &network) && network.Timeout():
 		return "the endpoint did not answer within " + s.timeout.String()
+	case strings.Contains(err.Error(), "malformed HTTP"):
+		return "what answers at the endpoint does not speak HTTP" // net/http quotes it
 	}
 	return scrub(err, w)
 }
