@@ -13,7 +13,7 @@ func (s *accountService) PauseAccount(ctx context.Context, req *posternv1.PauseA
 	if err != nil {
 		return nil, fmt.Errorf("pause account: %w", err)
 	}
-	return accountProto(a), nil
+	return s.accountProto(a), nil
 }
 
 // ResumeAccount implements AccountService.
@@ -22,7 +22,7 @@ func (s *accountService) ResumeAccount(ctx context.Context, req *posternv1.Resum
 	if err != nil {
 		return nil, fmt.Errorf("resume account: %w", err)
 	}
-	return accountProto(a), nil
+	return s.accountProto(a), nil
 }
 
 // ReconnectAccount implements AccountService.
@@ -31,7 +31,7 @@ func (s *accountService) ReconnectAccount(ctx context.Context, req *posternv1.Re
 	if err != nil {
 		return nil, fmt.Errorf("reconnect account: %w", err)
 	}
-	return accountProto(a), nil
+	return s.accountProto(a), nil
 }
 
 // ResyncAccount implements AccountService.
@@ -40,5 +40,5 @@ func (s *accountService) ResyncAccount(ctx context.Context, req *posternv1.Resyn
 	if err != nil {
 		return nil, fmt.Errorf("resync account: %w", err)
 	}
-	return accountProto(a), nil
+	return s.accountProto(a), nil
 }

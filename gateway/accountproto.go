@@ -12,8 +12,12 @@ import (
 )
 
 // accountProto is an account as it is answered: without its credentials.
-func accountProto(a *account.Account) *posternv1.Account {
+func (s *accountService) accountProto(a *account.Account) *posternv1.Account {
 	out := settingsProto(a)
+	out.Imap.Unverified = s.connector.Unverified(&a.IMAP)
+	if a.SMTP != nil {
+		out.Smtp.Unverified = s.connector.Unverified(a.SMTP)
+	}
 	for _, server := range []*posternv1.MailServer{out.GetImap(), out.GetSmtp()} {
 		if oauth := server.GetOauth2(); oauth != nil {
 			oauth.ClientSecret, oauth.RefreshToken, oauth.AccessToken, oauth.ExpireTime = "", "", "", nil
@@ -70,6 +74,9 @@ func serverProto(e *account.Endpoint) *posternv1.MailServer {
 		TlsMode:  posternv1.MailServer_TlsMode(posternv1.MailServer_TlsMode_value[string(e.TLSMode)]),
 		Username: e.Username,
 	}
+	if !e.Trust.IsZero() {
+		out.Tls = &posternv1.MailServer_Trust{CaCertificates: e.Trust.Authorities, PinnedKeys: e.Trust.Pins}
+	}
 	switch {
 	case e.OAuth2 != nil:
 		out.Auth = posternv1.MailServer_OAUTH2
@@ -114,6 +121,7 @@ func applySettings(a *account.Account, in *posternv1.Account) {
 
 func endpoint(in *posternv1.MailServer) account.Endpoint {
 	out := account.Endpoint{Host: in.GetHost(), Port: int(in.GetPort()), Username: in.GetUsername()}
+	out.Trust = account.Trust{Authorities: in.GetTls().GetCaCertificates(), Pins: in.GetTls().GetPinnedKeys()}
 	if mode := in.GetTlsMode(); mode != posternv1.MailServer_TLS_MODE_UNSPECIFIED {
 		out.TLSMode = account.TLSMode(mode.String())
 	}

@@ -21,9 +21,9 @@ type accountReader interface {
 // accountService implements AccountService.
 type accountService struct {
 	posternv1.UnimplementedAccountServiceServer
-	registry visibleAccounts
-	verifier verifier
-	pager    pager
+	registry  visibleAccounts
+	connector verifier
+	pager     pager
 }
 
 var accountFields = (&posternv1.Account{}).ProtoReflect().Descriptor()
@@ -42,7 +42,7 @@ func (s *accountService) CreateAccount(ctx context.Context, req *posternv1.Creat
 	if err != nil {
 		return nil, fmt.Errorf("create account: %w", err)
 	}
-	return accountProto(created), nil
+	return s.accountProto(created), nil
 }
 
 // dryRun checks what CreateAccount would, and stores nothing.
@@ -59,7 +59,7 @@ func (s *accountService) dryRun(ctx context.Context, a *account.Account) (*poste
 			return nil, fmt.Errorf("account %s: %w", a.ID, account.ErrExists)
 		}
 	}
-	return accountProto(a), nil
+	return s.accountProto(a), nil
 }
 
 // GetAccount implements AccountService.
@@ -72,7 +72,7 @@ func (s *accountService) GetAccount(ctx context.Context, req *posternv1.GetAccou
 	if err != nil {
 		return nil, err
 	}
-	out := accountProto(a)
+	out := s.accountProto(a)
 	keep(out, paths)
 	return out, nil
 }
@@ -98,7 +98,7 @@ func (s *accountService) ListAccounts(ctx context.Context, req *posternv1.ListAc
 	accounts, more := s.registry.List(ctx, match, after, pageSize(req.GetPageSize()))
 	resp := &posternv1.ListAccountsResponse{}
 	for _, a := range accounts {
-		out := accountProto(a)
+		out := s.accountProto(a)
 		keep(out, paths)
 		resp.Accounts = append(resp.Accounts, out)
 	}
@@ -131,7 +131,7 @@ func (s *accountService) UpdateAccount(ctx context.Context, req *posternv1.Updat
 	if err != nil {
 		return nil, fmt.Errorf("update account: %w", err)
 	}
-	return accountProto(updated), nil
+	return s.accountProto(updated), nil
 }
 
 // settable are the fields that an update may change; the others are the

@@ -161,10 +161,14 @@ func classifyAccounts(err error) *failure {
 	return nil
 }
 
-// classifyGuard: the address is closed to everyone, so trying again is of no
-// use until the operator opens it.
+// classifyGuard: the address is closed to everyone, or to passwords in clear, so
+// trying again is of no use until the operator opens it.
 func classifyGuard(err error) *failure {
 	var refused *netguard.RefusedError
+	var inClear *account.PlaintextError
+	if errors.As(err, &inClear) {
+		return refuse(codes.FailedPrecondition, reasonPlaintextNotAllowed, "The connection to the mail server is not protected: %v.", inClear).because(err)
+	}
 	if !errors.As(err, &refused) {
 		return nil
 	}

@@ -58,7 +58,7 @@ func classifyIMAP(err error) *failure {
 			"The mail server refused the credentials of this account: update them. It said: %s", detailOf(auth.Err)).because(err)
 	case errors.As(err, &tlsError):
 		return refuse(codes.FailedPrecondition, reasonIMAPTLSFailed,
-			"The connection to the mail server could not be protected: %v. Check imap.host and imap.tls_mode, or have the machine trust the authority of the server's certificate.", tlsError.Err).because(err)
+			"The connection to the mail server could not be protected: %s. Check imap.host and imap.tls_mode; for a private server, name its authority or its key in imap.tls. accounts:verify shows the certificate.", said(tlsError.Err.Error())).because(err)
 	case errors.As(err, &refusal):
 		return classifyRefusal(err, refusal.Code, refusal.Text)
 	case errors.As(err, &bye):

@@ -77,6 +77,7 @@ const (
 	reasonIMAPCannot          reason = "IMAP_CANNOT"
 	reasonIMAPProtocolError   reason = "IMAP_PROTOCOL_ERROR"
 	reasonHostNotAllowed      reason = "HOST_NOT_ALLOWED"
+	reasonPlaintextNotAllowed reason = "PLAINTEXT_NOT_ALLOWED"
 	reasonMailboxOverQuota    reason = "MAILBOX_OVER_QUOTA"
 )
 

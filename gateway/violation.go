@@ -19,6 +19,7 @@ var spokenPatterns = map[string]string{
 	`^[^\x00\r\n]*$`:                   "must have no line break and no NUL",
 	`^[!-~]*$`:                         "must be of printable ASCII characters without spaces",
 	`^[!-~]{0,100}$`:                   "must be at most 100 printable ASCII characters without spaces",
+	`^sha256/[A-Za-z0-9+/]{43}=$`:      "must be sha256/ and the base64 of a SHA-256, as accounts:verify shows it",
 	`^[A-Za-z-]{1,32}$`:                "must be 1 to 32 letters and -",
 }
 

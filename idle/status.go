@@ -12,6 +12,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/netguard"
 )
 
 // statusPace is how often counters and the time of the last event are stored
@@ -118,7 +119,7 @@ const patience = 3
 // unreachable tells that the server cannot be reached, once it has been tried
 // for a while.
 func (o *owner) unreachable(ctx context.Context, failures int, cause error) {
-	detail := detailOf(cause)
+	detail := o.explain(cause)
 	if failures < patience && o.announced != account.Failed {
 		o.setState(ctx, account.Connecting, detail)
 		return
@@ -171,8 +172,14 @@ func reasonOf(err error) string {
 	var (
 		tlsErr   *imapconn.TLSError
 		protocol *imapconn.ProtocolError
+		closed   *netguard.RefusedError
+		inClear  *account.PlaintextError
 	)
 	switch {
+	case errors.As(err, &closed):
+		return "HOST_NOT_ALLOWED"
+	case errors.As(err, &inClear):
+		return "PLAINTEXT_NOT_ALLOWED"
 	case errors.As(err, &tlsErr):
 		return "IMAP_TLS_FAILED"
 	case errors.As(err, &protocol):
@@ -184,6 +191,14 @@ func reasonOf(err error) string {
 		return "IMAP_THROTTLED"
 	}
 	return "IMAP_UNAVAILABLE"
+}
+
+// explain says why the server cannot be reached, and what to do where that is known.
+func (o *owner) explain(err error) string {
+	if text := o.account.Explain(err); text != "" {
+		return text
+	}
+	return detailOf(err)
 }
 
 // detailOf is an error as people are told of it.

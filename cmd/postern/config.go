@@ -18,6 +18,7 @@ import (
 
 	"github.com/postern-mail/postern/gateway"
 	"github.com/postern-mail/postern/idle"
+	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/secret"
 )
@@ -42,10 +43,12 @@ type config struct {
 	TLSKey      string
 	BehindProxy bool
 
-	AllowNetworks []string
-	KeyFile       string
-	Key           secret.String
-	AdminToken    secret.String
+	AllowNetworks    []string
+	AllowPlaintext   []string
+	InsecureTLSHosts []string
+	KeyFile          string
+	Key              secret.String
+	AdminToken       secret.String
 
 	EventsMaxAge   time.Duration
 	EventsReplicas int
@@ -66,6 +69,8 @@ type config struct {
 
 	// allowed is AllowNetworks parsed by validate.
 	allowed []netip.Prefix
+	// allowances are AllowPlaintext and InsecureTLSHosts parsed by validate.
+	allowances account.Allowances
 	// webhookSchedule is WebhookWaits parsed by validate; nil means the default.
 	webhookSchedule []time.Duration
 	// mailTLS is the base of TLS to mail servers; nil means the system's
@@ -83,7 +88,7 @@ func (c *config) flags() []cli.Flag {
 	text := func(name, value string, dest *string, usage string) cli.Flag {
 		return &cli.StringFlag{Name: name, Value: value, Destination: dest, Usage: usage, Sources: c.sources(name)}
 	}
-	return []cli.Flag{
+	return slices.Concat([]cli.Flag{
 		&cli.StringFlag{Name: "config", Destination: &c.File, Sources: cli.EnvVars("POSTERN_CONFIG"),
 			Usage: "read settings from this YAML `FILE` (keys are the names of these flags)"},
 		text("data-dir", "postern-data", &c.DataDir, "keep the embedded NATS server's data, the key and the admin token in `DIR`"),
@@ -100,6 +105,7 @@ func (c *config) flags() []cli.Flag {
 			Usage: "allow listeners beyond loopback without TLS, because a proxy in front terminates it"},
 		&cli.StringSliceFlag{Name: "allow-networks", Destination: &c.AllowNetworks, Sources: c.sources("allow-networks"),
 			Usage: "private `CIDR` ranges that mail servers and webhooks may be in, comma-separated"},
+	}, c.allowanceFlags(), []cli.Flag{
 		text("key-file", "", &c.KeyFile, "key set that seals stored credentials, a `FILE` (default: DIR/secret.key; POSTERN_KEY holds the key set itself)"),
 		&cli.DurationFlag{Name: "events-max-age", Value: 7 * 24 * time.Hour, Destination: &c.EventsMaxAge, Sources: c.sources("events-max-age"),
 			Usage: "keep events for this `DURATION`"},
@@ -124,7 +130,7 @@ func (c *config) flags() []cli.Flag {
 			Usage: "disable a webhook to which no request has succeeded for this `DURATION`"},
 		text("log-level", "info", &c.LogLevel, "log from this `LEVEL` up: debug, info, warn or error"),
 		text("log-format", "text", &c.LogFormat, "log in this `FORMAT`: text or json"),
-	}
+	})
 }
 
 // checkPublicURL: what stands in mail has to be right, and RFC 8058 wants HTTPS.
@@ -218,7 +224,7 @@ func (c *config) validate(isSet func(flag string) bool) error {
 		}
 		c.allowed = append(c.allowed, prefix.Masked())
 	}
-	return nil
+	return c.checkAllowances()
 }
 
 // Bounds of --link-timeout: a server that thinks for ten seconds is no dead link,

@@ -247,12 +247,14 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 func (n *node) connector(cfg *config, accounts *account.Registry, guard *netguard.Guard) *account.Connector {
 	// Both the hosts of mail servers and the URLs of token endpoints come from
 	// whoever may register an account.
+	cfg.warnOfAllowances(n.log)
 	connector := account.NewConnector(account.ConnectorConfig{
 		Registry:    accounts,
 		Limits:      imapconn.NewHostLimits(cfg.HostConnections, cfg.HostLogins),
 		Dial:        guard.Dialer(dialTimeout),
 		HTTPClient:  &http.Client{Transport: guard.Transport(dialTimeout), Timeout: tokenTimeout},
 		TLS:         cfg.mailTLS,
+		Allow:       cfg.allowances,
 		LinkTimeout: cfg.LinkTimeout,
 	})
 	n.onClose(connector.Close)

@@ -82,6 +82,8 @@ type Endpoint struct {
 	Username string
 	Password secret.String
 	OAuth2   *OAuth2
+	// Trust says by what the server is recognised.
+	Trust Trust
 }
 
 // OAuth2 holds tokens and what it takes to refresh them.
@@ -176,6 +178,7 @@ func (a *Account) Clone() *Account {
 }
 
 func (e Endpoint) clone() Endpoint {
+	e.Trust.Pins = slices.Clone(e.Trust.Pins)
 	if e.OAuth2 != nil {
 		oauth := *e.OAuth2
 		oauth.Scopes = slices.Clone(oauth.Scopes)
@@ -197,7 +200,8 @@ func (e *Endpoint) Equal(other *Endpoint) bool {
 // the other as well.
 func (e Endpoint) sameConnection(other Endpoint) bool {
 	return e.Host == other.Host && e.Port == other.Port && e.TLSMode == other.TLSMode &&
-		e.Username == other.Username && e.Password.Equal(other.Password) && e.OAuth2.equal(other.OAuth2)
+		e.Username == other.Username && e.Password.Equal(other.Password) && e.OAuth2.equal(other.OAuth2) &&
+		e.Trust.equal(&other.Trust)
 }
 
 // SameLogin reports whether two endpoints are the same server with the same login,

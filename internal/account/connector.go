@@ -30,6 +30,8 @@ type ConnectorConfig struct {
 	HTTPClient *http.Client
 	// TLS is the base of the TLS configuration; nil means the system's roots.
 	TLS *tls.Config
+	// Allow is what accounts may do beyond what is safe.
+	Allow Allowances
 	// PoolSize bounds the request connections of one account; 0 means
 	// [imapconn.DefaultPoolSize]. Where the provider allows few connections, an
 	// account has fewer.
@@ -220,7 +222,7 @@ func (c *Connector) Dial(ctx context.Context, a *Account) (*imapconn.Conn, error
 // DialConfig says how to reach and enter the account's IMAP server.
 func (c *Connector) DialConfig(a *Account) imapconn.Config {
 	config := imapconn.Config{
-		Host: a.IMAP.Host, Port: a.IMAP.Port, TLSMode: imapMode(a.IMAP.TLSMode), TLS: c.config.TLS, Dial: c.config.Dial,
+		Host: a.IMAP.Host, Port: a.IMAP.Port, TLSMode: imapMode(a.IMAP.TLSMode), TLS: c.tlsConfig(&a.IMAP), Dial: c.dialer(&a.IMAP),
 		LinkTimeout: c.config.LinkTimeout, IdleRenewal: imapconn.ProviderOf(a.IMAP.Host).IdleRenewal,
 		Auth: imapconn.Auth{Username: a.IMAP.Username, Password: a.IMAP.Password.Reveal()},
 	}

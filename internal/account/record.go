@@ -9,8 +9,13 @@ import (
 	"github.com/postern-mail/postern/internal/secret"
 )
 
-// recordVersion is raised when an older Postern would misread a record.
-const recordVersion = 1
+// recordVersion is raised when an older Postern would misread a record. Records
+// that name trusted certificates have the second: one that does not know of them
+// would go by the machine's authorities instead.
+const (
+	recordVersion      = 1
+	recordVersionTrust = 2
+)
 
 // record is the stored form of an account. Fields of type sealed are secrets.
 type record struct {
@@ -49,6 +54,12 @@ type endpointRecord struct {
 	Username string       `json:"username,omitempty"`
 	Password sealed       `json:"password,omitempty"`
 	OAuth2   *oauthRecord `json:"oauth2,omitempty"`
+	Trust    *trustRecord `json:"trust,omitempty"`
+}
+
+type trustRecord struct {
+	Authorities string   `json:"authorities,omitempty"`
+	Pins        []string `json:"pins,omitempty"`
 }
 
 type oauthRecord struct {
@@ -123,6 +134,9 @@ func newRecord(a *Account, seal func(field string, value secret.String) sealed) 
 		smtp := newEndpointRecord("smtp", *a.SMTP, seal)
 		rec.SMTP = &smtp
 	}
+	if rec.IMAP.Trust != nil || rec.SMTP != nil && rec.SMTP.Trust != nil {
+		rec.Version = recordVersionTrust
+	}
 	return rec
 }
 
@@ -137,6 +151,10 @@ func newEndpointRecord(prefix string, e Endpoint, seal func(string, secret.Strin
 			Expiry: o.Expiry.UTC(), ClientID: o.ClientID, ClientSecret: seal(prefix+".client_secret", o.ClientSecret),
 			TokenURL: o.TokenURL, Scopes: o.Scopes,
 		}
+	}
+	if !e.Trust.IsZero() {
+		trust := trustRecord(e.Trust)
+		rec.Trust = &trust
 	}
 	return rec
 }
@@ -155,9 +173,9 @@ func (r *Registry) decode(id string, value []byte) (*stored, error) {
 		// The parser's error may quote the record; only its kind matters.
 		return nil, fmt.Errorf("account %s: %w: damaged", id, ErrUnreadable)
 	}
-	if rec.Version != recordVersion {
-		return nil, fmt.Errorf("account %s: %w: its version is %d, and this Postern reads %d",
-			id, ErrUnreadable, rec.Version, recordVersion)
+	if rec.Version < recordVersion || rec.Version > recordVersionTrust {
+		return nil, fmt.Errorf("account %s: %w: its version is %d, and this Postern reads up to %d",
+			id, ErrUnreadable, rec.Version, recordVersionTrust)
 	}
 	// The id of the key decides, so a record copied under another key does not
 	// open.
@@ -194,6 +212,9 @@ func (s *sealer) endpoint(prefix string, rec *endpointRecord) Endpoint {
 			Expiry: o.Expiry, ClientID: o.ClientID, ClientSecret: s.open(prefix+".client_secret", o.ClientSecret),
 			TokenURL: o.TokenURL, Scopes: o.Scopes,
 		}
+	}
+	if rec.Trust != nil {
+		e.Trust = Trust(*rec.Trust)
 	}
 	return e
 }

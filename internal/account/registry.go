@@ -204,7 +204,7 @@ func (r *Registry) Update(ctx context.Context, id, etag string, change func(*Acc
 		}
 		next.keepFixed(current.account)
 		next.Normalize()
-		if err := next.Validate(); err != nil {
+		if err := next.validate(current.account); err != nil {
 			return nil, err
 		}
 		if next.Backfill != current.account.Backfill {

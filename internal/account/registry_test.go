@@ -396,7 +396,7 @@ func TestRecordsOfOthersDoNotOpen(t *testing.T) {
 	}
 	put("account.eve", record.Value())
 	put("account.junk", []byte("{"))
-	put("account.later", []byte(`{"version":2}`))
+	put("account.later", []byte(`{"version":3}`))
 	bob := ann()
 	bob.ID = "moved"
 	create(t, e.open(t), bob)

@@ -2,6 +2,8 @@ package account
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"time"
 
@@ -21,7 +23,7 @@ func (c *Connector) SMTPConfig(ctx context.Context, a *Account) (smtpconn.Config
 		return smtpconn.Config{}, ErrNoSMTP
 	}
 	config := smtpconn.Config{
-		Host: login.Host, Port: login.Port, TLSMode: imapMode(login.TLSMode), TLS: c.config.TLS, Dial: c.config.Dial,
+		Host: login.Host, Port: login.Port, TLSMode: imapMode(login.TLSMode), TLS: c.tlsConfig(&login), Dial: c.dialer(&login),
 		Credentials: imapconn.Credentials{
 			Username: login.Username, Password: login.Password.Reveal(), Host: login.Host, Port: login.Port,
 		},
@@ -56,7 +58,7 @@ func (c *Connector) verifySMTP(ctx context.Context, a *Account) Step {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
 	start := time.Now()
-	mechanism, err := c.trySMTP(ctx, a)
+	mechanism, certificate, err := c.trySMTP(ctx, a)
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err() // what the closed connection says is only its consequence
 	}
@@ -64,19 +66,20 @@ func (c *Connector) verifySMTP(ctx context.Context, a *Account) Step {
 		return failed(CheckSMTPAuth, time.Since(start), err, &login, "smtp")
 	}
 	return Step{Check: CheckSMTPAuth, Outcome: StepPassed, Elapsed: time.Since(start),
-		Detail: "logged in as " + login.Username + " by " + mechanism}
+		Detail: "logged in as " + login.Username + " by " + mechanism, Certificate: certificate}
 }
 
-func (c *Connector) trySMTP(ctx context.Context, a *Account) (mechanism string, err error) {
+func (c *Connector) trySMTP(ctx context.Context, a *Account) (mechanism string, certificate *x509.Certificate, err error) {
 	config, err := c.SMTPConfig(ctx, a)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
+	config.TLS = observed(config.TLS, func(state tls.ConnectionState) { certificate = state.PeerCertificates[0] })
 	conn, err := smtpconn.Dial(ctx, config)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	// The login is what was asked for; whether the server takes leave is not.
 	conn.Quit(ctx)
-	return conn.Mechanism(), nil
+	return conn.Mechanism(), certificate, nil
 }

@@ -83,9 +83,12 @@ func (e *Endpoint) normalize(protocol string) {
 	}
 }
 
-// Validate checks the settings of a normalized account and returns a
+// Validate checks the settings of a normalized account that is new and returns a
 // [*ValidationError] that lists all that is wrong. The id may be empty.
-func (a *Account) Validate() error {
+func (a *Account) Validate() error { return a.validate(&Account{}) }
+
+// validate checks settings that are to take the place of others.
+func (a *Account) validate(before *Account) error {
 	var v violations
 	v.check(a.ID == "" || ValidID(a.ID), "id",
 		"use letters, digits, - and _, at most 63, beginning with a letter or digit")
@@ -93,9 +96,11 @@ func (a *Account) Validate() error {
 		"use at most %d characters without control characters", maxDisplayName)
 	v.email(a.Email)
 	v.endpoint("imap", &a.IMAP)
+	v.trust("imap", &a.IMAP, &before.IMAP)
 	v.credential("imap", &a.IMAP)
 	if a.SMTP != nil {
 		v.endpoint("smtp", a.SMTP)
+		v.trust("smtp", a.SMTP, before.SMTP)
 		if !a.smtpSharesLogin() {
 			v.credential("smtp", a.SMTP)
 		}

@@ -3,6 +3,8 @@ package account
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -45,8 +47,11 @@ type Step struct {
 	// Detail is what was found, or why it failed and what to do, for a person.
 	Detail string
 	// Err is the cause of a failure, for programs.
-	Err     error
-	Elapsed time.Duration
+	Err error
+	// Certificate is what the server showed where a step came to TLS, whether or
+	// not it is to be trusted; else nil.
+	Certificate *x509.Certificate
+	Elapsed     time.Duration
 }
 
 // verifyTimeout bounds the trial of one server.
@@ -79,7 +84,7 @@ func (c *Connector) verifyIMAP(ctx context.Context, a *Account) []Step {
 	)
 	err := c.retryLogin(ctx, a.ID, func() error {
 		config := c.DialConfig(a)
-		trial = &imapTrial{endpoint: a.IMAP}
+		trial = &imapTrial{endpoint: a.IMAP, unverified: c.Unverified(&a.IMAP)}
 		if err := c.count(ctx, &config, false); err != nil {
 			return err
 		}
@@ -117,13 +122,15 @@ func verifyDNS(ctx context.Context, host string) Step {
 // imapTrial observes one attempt to connect.
 type imapTrial struct {
 	endpoint Endpoint
-	dialing  time.Time
-	dialed   time.Time // zero until there is a connection
-	dialErr  error
-	remote   string
-	secured  time.Time // zero until TLS is there
-	tls      tls.ConnectionState
-	ended    time.Time
+	// unverified says that any certificate is taken.
+	unverified bool
+	dialing    time.Time
+	dialed     time.Time // zero until there is a connection
+	dialErr    error
+	remote     string
+	secured    time.Time // zero until TLS is there
+	tls        tls.ConnectionState
+	ended      time.Time
 }
 
 // instrument makes a configuration tell the trial how far it got.
@@ -139,21 +146,23 @@ func (t *imapTrial) instrument(config *imapconn.Config) {
 		t.dialed, t.remote = time.Now(), conn.RemoteAddr().String()
 		return conn, nil
 	}
-	base := config.TLS
-	if base == nil {
-		base = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	config.TLS = base.Clone()
-	config.TLS.VerifyConnection = func(state tls.ConnectionState) error {
-		// The certificate has been checked by now.
+	config.TLS = observed(config.TLS, func(state tls.ConnectionState) { t.secured, t.tls = time.Now(), state })
+}
+
+// observed is a TLS configuration that tells of the connection once the server's
+// certificate has been accepted.
+func observed(base *tls.Config, tell func(tls.ConnectionState)) *tls.Config {
+	config := base.Clone()
+	config.VerifyConnection = func(state tls.ConnectionState) error {
 		if base.VerifyConnection != nil {
 			if err := base.VerifyConnection(state); err != nil {
 				return err
 			}
 		}
-		t.secured, t.tls = time.Now(), state
+		tell(state)
 		return nil
 	}
+	return config
 }
 
 // steps says how far the attempt got that ended with err.
@@ -161,6 +170,12 @@ func (t *imapTrial) steps(err error) []Step {
 	if t.dialed.IsZero() {
 		if t.dialErr != nil {
 			err = t.dialErr
+		}
+		if inClear, ok := errors.AsType[*PlaintextError](err); ok {
+			return []Step{
+				{Check: CheckTCP, Outcome: StepPassed, Detail: "connected to " + inClear.Remote, Elapsed: since(t.dialing, t.ended)},
+				failed(CheckTLS, 0, err, &t.endpoint, "imap"),
+			}
 		}
 		return []Step{failed(CheckTCP, since(t.dialing, t.ended), err, &t.endpoint, "imap")}
 	}
@@ -172,7 +187,7 @@ func (t *imapTrial) steps(err error) []Step {
 	case t.secured.IsZero():
 		return append(steps, failed(CheckTLS, since(before, t.ended), err, &t.endpoint, "imap"))
 	default:
-		steps = append(steps, Step{Check: CheckTLS, Outcome: StepPassed, Detail: describeTLS(&t.tls), Elapsed: t.secured.Sub(before)})
+		steps = append(steps, Step{Check: CheckTLS, Outcome: StepPassed, Detail: t.describeTLS(), Elapsed: t.secured.Sub(before), Certificate: t.tls.PeerCertificates[0]})
 		before = t.secured
 	}
 	if err != nil {
@@ -188,12 +203,17 @@ func since(start, end time.Time) time.Duration {
 	return end.Sub(start)
 }
 
-func describeTLS(state *tls.ConnectionState) string {
-	text := tls.VersionName(state.Version)
-	if len(state.PeerCertificates) > 0 {
-		text += ", certificate good until " + state.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)
+func (t *imapTrial) describeTLS() string {
+	text := tls.VersionName(t.tls.Version) + ", "
+	switch {
+	case t.unverified:
+		text += "the certificate is not checked, since the gateway was started with --insecure-tls-hosts; it is"
+	case len(t.endpoint.Trust.Pins) > 0:
+		text += "the key is a pinned one, certificate"
+	default:
+		text += "certificate"
 	}
-	return text
+	return text + " good until " + t.tls.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)
 }
 
 // wanted are the capabilities whose absence a person would notice, and how.
@@ -224,5 +244,8 @@ func verifyCapabilities(conn *imapconn.Conn) Step {
 
 // failed makes the step of a failure.
 func failed(check Check, elapsed time.Duration, err error, endpoint *Endpoint, protocol string) Step {
-	return Step{Check: check, Outcome: StepFailed, Detail: explain(err, endpoint, protocol), Err: err, Elapsed: elapsed}
+	return Step{
+		Check: check, Outcome: StepFailed, Detail: explain(err, endpoint, protocol), Err: err, Elapsed: elapsed,
+		Certificate: refusedCertificate(err),
+	}
 }

@@ -101,8 +101,12 @@ func detailOf(err error) string {
 	var (
 		auth    *imapconn.AuthError
 		refused *account.TokenRefusedError
+		tlsErr  *imapconn.TLSError
 	)
 	switch {
+	case errors.As(err, &tlsErr):
+		return fmt.Sprintf("SMTP_TLS_FAILED: the connection to the server cannot be protected (%v). Nothing was sent in clear. "+
+			"accounts:verify shows what is wrong; update the account's smtp. It is tried again.", tlsErr.Err)
 	case errors.As(err, &auth), errors.As(err, &refused):
 		return fmt.Sprintf("The server does not accept the account's credentials (%v). Update the account; it is tried again.", err)
 	case errors.Is(err, account.ErrNoSMTP):

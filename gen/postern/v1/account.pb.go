@@ -167,8 +167,9 @@ const (
 	MailServer_TLS MailServer_TlsMode = 1
 	// TLS by the STARTTLS command, and no login without it: ports 143 and 587.
 	MailServer_STARTTLS MailServer_TlsMode = 2
-	// No TLS at all: the password crosses the network in clear. For servers
-	// behind a tunnel or on the same machine.
+	// No TLS at all: the password crosses the network in clear. Only for servers
+	// on the same machine, and for those that whoever runs the gateway has listed
+	// for it; others fail with `PLAINTEXT_NOT_ALLOWED`.
 	MailServer_PLAINTEXT MailServer_TlsMode = 3
 )
 
@@ -486,7 +487,15 @@ type MailServer struct {
 	//	*MailServer_Oauth2
 	Credential isMailServer_Credential `protobuf_oneof:"credential"`
 	// What kind of credential is kept.
-	Auth          MailServer_Auth `protobuf:"varint,7,opt,name=auth,proto3,enum=postern.v1.MailServer_Auth" json:"auth,omitempty"`
+	Auth MailServer_Auth `protobuf:"varint,7,opt,name=auth,proto3,enum=postern.v1.MailServer_Auth" json:"auth,omitempty"`
+	// Whom to trust. Default: the authorities that the gateway's machine trusts, for
+	// the name in `host`. It stays when other fields are updated, and cannot stand
+	// beside `PLAINTEXT`.
+	Tls *MailServer_Trust `protobuf:"bytes,8,opt,name=tls,proto3" json:"tls,omitempty"`
+	// The server's certificate is not checked, so anyone in between can read the
+	// password: whoever runs the gateway has listed the server for that. No caller
+	// can set it.
+	Unverified    bool `protobuf:"varint,9,opt,name=unverified,proto3" json:"unverified,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -579,6 +588,20 @@ func (x *MailServer) GetAuth() MailServer_Auth {
 		return x.Auth
 	}
 	return MailServer_AUTH_UNSPECIFIED
+}
+
+func (x *MailServer) GetTls() *MailServer_Trust {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *MailServer) GetUnverified() bool {
+	if x != nil {
+		return x.Unverified
+	}
+	return false
 }
 
 type isMailServer_Credential interface {
@@ -898,6 +921,72 @@ func (x *Account_Counters) GetFailures() int64 {
 	return 0
 }
 
+// Whom to trust, for servers whose certificates are not signed by an authority
+// that the gateway's machine trusts, and for those that are to be held to
+// their own keys. Nothing of it is secret.
+type MailServer_Trust struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Certificates in PEM, one after the other, up to 16 of them. The server's
+	// certificate has to be signed by one of them, or be one of them, in place of
+	// the authorities that the machine trusts. It has to be for `host` and within
+	// its dates as ever. Certificates that have expired are refused.
+	CaCertificates string `protobuf:"bytes,1,opt,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
+	// Keys of the server, each as `sha256/` and the base64 of the SHA-256 of the
+	// certificate's SubjectPublicKeyInfo; `accounts:verify` shows it. The server
+	// has to have one of them; two make a change of the key go without a gap.
+	//
+	// Without `ca_certificates` the key alone counts: who signed the certificate,
+	// for which name and until when is not looked at, so it may be self-signed.
+	// With `ca_certificates` both have to hold.
+	PinnedKeys    []string `protobuf:"bytes,2,rep,name=pinned_keys,json=pinnedKeys,proto3" json:"pinned_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MailServer_Trust) Reset() {
+	*x = MailServer_Trust{}
+	mi := &file_postern_v1_account_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MailServer_Trust) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MailServer_Trust) ProtoMessage() {}
+
+func (x *MailServer_Trust) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MailServer_Trust.ProtoReflect.Descriptor instead.
+func (*MailServer_Trust) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_proto_rawDescGZIP(), []int{1, 0}
+}
+
+func (x *MailServer_Trust) GetCaCertificates() string {
+	if x != nil {
+		return x.CaCertificates
+	}
+	return ""
+}
+
+func (x *MailServer_Trust) GetPinnedKeys() []string {
+	if x != nil {
+		return x.PinnedKeys
+	}
+	return nil
+}
+
 var File_postern_v1_account_proto protoreflect.FileDescriptor
 
 const file_postern_v1_account_proto_rawDesc = "" +
@@ -956,7 +1045,7 @@ const file_postern_v1_account_proto_rawDesc = "" +
 	"\x14BACKFILL_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04NONE\x10\x01\x12\r\n" +
 	"\tENVELOPES\x10\x02:;\xeaA8\n" +
-	"\x0fpostern/Account\x12\x12accounts/{account}*\baccounts2\aaccount\"\x97\x04\n" +
+	"\x0fpostern/Account\x12\x12accounts/{account}*\baccounts2\aaccount\"\x87\x06\n" +
 	"\n" +
 	"MailServer\x12,\n" +
 	"\x04host\x18\x01 \x01(\tB\x18\xe2A\x01\x02\xbaH\x11r\x0f\x18\xfd\x012\n" +
@@ -966,7 +1055,16 @@ const file_postern_v1_account_proto_rawDesc = "" +
 	"\busername\x18\x04 \x01(\tB\x1c\xe2A\x01\x01\xbaH\x15r\x13\x18\xc0\x022\x0e^[^\\x00\\r\\n]*$R\busername\x12=\n" +
 	"\bpassword\x18\x05 \x01(\tB\x1f\xe2A\x01\x04\xbaH\x15r\x13\x18\x80 2\x0e^[^\\x00\\r\\n]*$\x80\x01\x01H\x00R\bpassword\x12,\n" +
 	"\x06oauth2\x18\x06 \x01(\v2\x12.postern.v1.OAuth2H\x00R\x06oauth2\x125\n" +
-	"\x04auth\x18\a \x01(\x0e2\x1b.postern.v1.MailServer.AuthB\x04\xe2A\x01\x03R\x04auth\"I\n" +
+	"\x04auth\x18\a \x01(\x0e2\x1b.postern.v1.MailServer.AuthB\x04\xe2A\x01\x03R\x04auth\x124\n" +
+	"\x03tls\x18\b \x01(\v2\x1c.postern.v1.MailServer.TrustB\x04\xe2A\x01\x01R\x03tls\x12$\n" +
+	"\n" +
+	"unverified\x18\t \x01(\bB\x04\xe2A\x01\x03R\n" +
+	"unverified\x1a\x91\x01\n" +
+	"\x05Trust\x126\n" +
+	"\x0fca_certificates\x18\x01 \x01(\tB\r\xe2A\x01\x01\xbaH\x06r\x04(\x80\x80\x01R\x0ecaCertificates\x12P\n" +
+	"\vpinned_keys\x18\x02 \x03(\tB/\xe2A\x01\x01\xbaH(\x92\x01%\x10\n" +
+	"\x18\x01\"\x1fr\x1d2\x1b^sha256/[A-Za-z0-9+/]{43}=$R\n" +
+	"pinnedKeys\"I\n" +
 	"\aTlsMode\x12\x18\n" +
 	"\x14TLS_MODE_UNSPECIFIED\x10\x00\x12\a\n" +
 	"\x03TLS\x10\x01\x12\f\n" +
@@ -1002,7 +1100,7 @@ func file_postern_v1_account_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_postern_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_postern_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_postern_v1_account_proto_goTypes = []any{
 	(Account_State)(0),            // 0: postern.v1.Account.State
 	(Account_Backfill)(0),         // 1: postern.v1.Account.Backfill
@@ -1015,8 +1113,9 @@ var file_postern_v1_account_proto_goTypes = []any{
 	(*Account_SendingPolicy)(nil), // 8: postern.v1.Account.SendingPolicy
 	(*Account_Counters)(nil),      // 9: postern.v1.Account.Counters
 	nil,                           // 10: postern.v1.Account.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
+	(*MailServer_Trust)(nil),      // 11: postern.v1.MailServer.Trust
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
 }
 var file_postern_v1_account_proto_depIdxs = []int32{
 	5,  // 0: postern.v1.Account.imap:type_name -> postern.v1.MailServer
@@ -1024,22 +1123,23 @@ var file_postern_v1_account_proto_depIdxs = []int32{
 	0,  // 2: postern.v1.Account.state:type_name -> postern.v1.Account.State
 	7,  // 3: postern.v1.Account.watch:type_name -> postern.v1.Account.WatchPolicy
 	10, // 4: postern.v1.Account.labels:type_name -> postern.v1.Account.LabelsEntry
-	11, // 5: postern.v1.Account.last_event_time:type_name -> google.protobuf.Timestamp
+	12, // 5: postern.v1.Account.last_event_time:type_name -> google.protobuf.Timestamp
 	9,  // 6: postern.v1.Account.counters:type_name -> postern.v1.Account.Counters
-	11, // 7: postern.v1.Account.create_time:type_name -> google.protobuf.Timestamp
-	11, // 8: postern.v1.Account.update_time:type_name -> google.protobuf.Timestamp
+	12, // 7: postern.v1.Account.create_time:type_name -> google.protobuf.Timestamp
+	12, // 8: postern.v1.Account.update_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: postern.v1.Account.backfill:type_name -> postern.v1.Account.Backfill
 	8,  // 10: postern.v1.Account.sending:type_name -> postern.v1.Account.SendingPolicy
 	2,  // 11: postern.v1.MailServer.tls_mode:type_name -> postern.v1.MailServer.TlsMode
 	6,  // 12: postern.v1.MailServer.oauth2:type_name -> postern.v1.OAuth2
 	3,  // 13: postern.v1.MailServer.auth:type_name -> postern.v1.MailServer.Auth
-	11, // 14: postern.v1.OAuth2.expire_time:type_name -> google.protobuf.Timestamp
-	12, // 15: postern.v1.Account.WatchPolicy.poll_interval:type_name -> google.protobuf.Duration
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	11, // 14: postern.v1.MailServer.tls:type_name -> postern.v1.MailServer.Trust
+	12, // 15: postern.v1.OAuth2.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 16: postern.v1.Account.WatchPolicy.poll_interval:type_name -> google.protobuf.Duration
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_account_proto_init() }
@@ -1057,7 +1157,7 @@ func file_postern_v1_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_account_proto_rawDesc), len(file_postern_v1_account_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

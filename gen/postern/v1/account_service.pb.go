@@ -14,6 +14,7 @@ import (
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -827,7 +828,10 @@ type VerifyAccountResponse_Step struct {
 	// What was found or why it failed, for a person to read.
 	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
 	// How long it took.
-	Elapsed       *durationpb.Duration `protobuf:"bytes,5,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
+	Elapsed *durationpb.Duration `protobuf:"bytes,5,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
+	// The certificate that the server showed, if it came to that: with the step
+	// `TLS`, with `SMTP_AUTH`, and with those that failed because of it.
+	Certificate   *VerifyAccountResponse_Certificate `protobuf:"bytes,6,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -897,12 +901,112 @@ func (x *VerifyAccountResponse_Step) GetElapsed() *durationpb.Duration {
 	return nil
 }
 
+func (x *VerifyAccountResponse_Step) GetCertificate() *VerifyAccountResponse_Certificate {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+// A server's certificate. Whoever is between Postern and the server can show any,
+// so before you trust one that failed, compare it with what whoever runs the
+// server says.
+type VerifyAccountResponse_Certificate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its key, in the form for `tls.pinned_keys`.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// SHA-256 of the certificate in hexadecimal, as many programs show it.
+	Fingerprint string `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// The names and addresses that it is for, 20 at most.
+	Names []string `protobuf:"bytes,3,rep,name=names,proto3" json:"names,omitempty"`
+	// Who signed it.
+	Issuer string `protobuf:"bytes,4,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// From when on it is good.
+	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
+	// Until when it is good.
+	NotAfterTime  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=not_after_time,json=notAfterTime,proto3" json:"not_after_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyAccountResponse_Certificate) Reset() {
+	*x = VerifyAccountResponse_Certificate{}
+	mi := &file_postern_v1_account_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyAccountResponse_Certificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyAccountResponse_Certificate) ProtoMessage() {}
+
+func (x *VerifyAccountResponse_Certificate) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyAccountResponse_Certificate.ProtoReflect.Descriptor instead.
+func (*VerifyAccountResponse_Certificate) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{11, 1}
+}
+
+func (x *VerifyAccountResponse_Certificate) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *VerifyAccountResponse_Certificate) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *VerifyAccountResponse_Certificate) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *VerifyAccountResponse_Certificate) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *VerifyAccountResponse_Certificate) GetNotBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBeforeTime
+	}
+	return nil
+}
+
+func (x *VerifyAccountResponse_Certificate) GetNotAfterTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotAfterTime
+	}
+	return nil
+}
+
 var File_postern_v1_account_service_proto protoreflect.FileDescriptor
 
 const file_postern_v1_account_service_proto_rawDesc = "" +
 	"\n" +
 	" postern/v1/account_service.proto\x12\n" +
-	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x18postern/v1/account.proto\"\x82\x02\n" +
+	"postern.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18postern/v1/account.proto\"\x82\x02\n" +
 	"\x14CreateAccountRequest\x129\n" +
 	"\aaccount\x18\x01 \x01(\v2\x13.postern.v1.AccountB\n" +
 	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\aaccount\x12M\n" +
@@ -948,16 +1052,17 @@ const file_postern_v1_account_service_proto_rawDesc = "" +
 	"\x0fpostern/Account\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x04name\"i\n" +
 	"\x14VerifyAccountRequest\x12Q\n" +
 	"\x04name\x18\x01 \x01(\tB=\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fpostern/Account\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x04name\"\x95\x04\n" +
+	"\x0fpostern/Account\xbaH\"r 2\x1e^accounts/[A-Za-z0-9_-]{1,63}$R\x04name\"\xde\x06\n" +
 	"\x15VerifyAccountResponse\x12<\n" +
 	"\x05steps\x18\x01 \x03(\v2&.postern.v1.VerifyAccountResponse.StepR\x05steps\x12\x0e\n" +
-	"\x02ok\x18\x02 \x01(\bR\x02ok\x1a\xad\x03\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x1a\xfe\x03\n" +
 	"\x04Step\x12B\n" +
 	"\x05check\x18\x01 \x01(\x0e2,.postern.v1.VerifyAccountResponse.Step.CheckR\x05check\x12H\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2..postern.v1.VerifyAccountResponse.Step.OutcomeR\aoutcome\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x123\n" +
-	"\aelapsed\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\"i\n" +
+	"\aelapsed\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x12O\n" +
+	"\vcertificate\x18\x06 \x01(\v2-.postern.v1.VerifyAccountResponse.CertificateR\vcertificate\"i\n" +
 	"\x05Check\x12\x15\n" +
 	"\x11CHECK_UNSPECIFIED\x10\x00\x12\a\n" +
 	"\x03DNS\x10\x01\x12\a\n" +
@@ -972,7 +1077,14 @@ const file_postern_v1_account_service_proto_rawDesc = "" +
 	"\x06PASSED\x10\x01\x12\n" +
 	"\n" +
 	"\x06FAILED\x10\x02\x12\v\n" +
-	"\aSKIPPED\x10\x032\xcd\t\n" +
+	"\aSKIPPED\x10\x03\x1a\xf5\x01\n" +
+	"\vCertificate\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12 \n" +
+	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x12\x14\n" +
+	"\x05names\x18\x03 \x03(\tR\x05names\x12\x16\n" +
+	"\x06issuer\x18\x04 \x01(\tR\x06issuer\x12B\n" +
+	"\x0fnot_before_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12@\n" +
+	"\x0enot_after_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fnotAfterTime2\xcd\t\n" +
 	"\x0eAccountService\x12z\n" +
 	"\rCreateAccount\x12 .postern.v1.CreateAccountRequest\x1a\x13.postern.v1.Account\"2\xdaA\x12account,account_id\x82\xd3\xe4\x93\x02\x17:\aaccount\"\f/v1/accounts\x12f\n" +
 	"\n" +
@@ -999,64 +1111,69 @@ func file_postern_v1_account_service_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_v1_account_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_postern_v1_account_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_postern_v1_account_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_postern_v1_account_service_proto_goTypes = []any{
-	(VerifyAccountResponse_Step_Check)(0),   // 0: postern.v1.VerifyAccountResponse.Step.Check
-	(VerifyAccountResponse_Step_Outcome)(0), // 1: postern.v1.VerifyAccountResponse.Step.Outcome
-	(*CreateAccountRequest)(nil),            // 2: postern.v1.CreateAccountRequest
-	(*GetAccountRequest)(nil),               // 3: postern.v1.GetAccountRequest
-	(*ListAccountsRequest)(nil),             // 4: postern.v1.ListAccountsRequest
-	(*ListAccountsResponse)(nil),            // 5: postern.v1.ListAccountsResponse
-	(*UpdateAccountRequest)(nil),            // 6: postern.v1.UpdateAccountRequest
-	(*DeleteAccountRequest)(nil),            // 7: postern.v1.DeleteAccountRequest
-	(*PauseAccountRequest)(nil),             // 8: postern.v1.PauseAccountRequest
-	(*ResumeAccountRequest)(nil),            // 9: postern.v1.ResumeAccountRequest
-	(*ReconnectAccountRequest)(nil),         // 10: postern.v1.ReconnectAccountRequest
-	(*ResyncAccountRequest)(nil),            // 11: postern.v1.ResyncAccountRequest
-	(*VerifyAccountRequest)(nil),            // 12: postern.v1.VerifyAccountRequest
-	(*VerifyAccountResponse)(nil),           // 13: postern.v1.VerifyAccountResponse
-	(*VerifyAccountResponse_Step)(nil),      // 14: postern.v1.VerifyAccountResponse.Step
-	(*Account)(nil),                         // 15: postern.v1.Account
-	(*fieldmaskpb.FieldMask)(nil),           // 16: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),             // 17: google.protobuf.Duration
-	(*emptypb.Empty)(nil),                   // 18: google.protobuf.Empty
+	(VerifyAccountResponse_Step_Check)(0),     // 0: postern.v1.VerifyAccountResponse.Step.Check
+	(VerifyAccountResponse_Step_Outcome)(0),   // 1: postern.v1.VerifyAccountResponse.Step.Outcome
+	(*CreateAccountRequest)(nil),              // 2: postern.v1.CreateAccountRequest
+	(*GetAccountRequest)(nil),                 // 3: postern.v1.GetAccountRequest
+	(*ListAccountsRequest)(nil),               // 4: postern.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),              // 5: postern.v1.ListAccountsResponse
+	(*UpdateAccountRequest)(nil),              // 6: postern.v1.UpdateAccountRequest
+	(*DeleteAccountRequest)(nil),              // 7: postern.v1.DeleteAccountRequest
+	(*PauseAccountRequest)(nil),               // 8: postern.v1.PauseAccountRequest
+	(*ResumeAccountRequest)(nil),              // 9: postern.v1.ResumeAccountRequest
+	(*ReconnectAccountRequest)(nil),           // 10: postern.v1.ReconnectAccountRequest
+	(*ResyncAccountRequest)(nil),              // 11: postern.v1.ResyncAccountRequest
+	(*VerifyAccountRequest)(nil),              // 12: postern.v1.VerifyAccountRequest
+	(*VerifyAccountResponse)(nil),             // 13: postern.v1.VerifyAccountResponse
+	(*VerifyAccountResponse_Step)(nil),        // 14: postern.v1.VerifyAccountResponse.Step
+	(*VerifyAccountResponse_Certificate)(nil), // 15: postern.v1.VerifyAccountResponse.Certificate
+	(*Account)(nil),                           // 16: postern.v1.Account
+	(*fieldmaskpb.FieldMask)(nil),             // 17: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),               // 18: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),             // 19: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),                     // 20: google.protobuf.Empty
 }
 var file_postern_v1_account_service_proto_depIdxs = []int32{
-	15, // 0: postern.v1.CreateAccountRequest.account:type_name -> postern.v1.Account
-	16, // 1: postern.v1.GetAccountRequest.read_mask:type_name -> google.protobuf.FieldMask
-	16, // 2: postern.v1.ListAccountsRequest.read_mask:type_name -> google.protobuf.FieldMask
-	15, // 3: postern.v1.ListAccountsResponse.accounts:type_name -> postern.v1.Account
-	15, // 4: postern.v1.UpdateAccountRequest.account:type_name -> postern.v1.Account
-	16, // 5: postern.v1.UpdateAccountRequest.update_mask:type_name -> google.protobuf.FieldMask
+	16, // 0: postern.v1.CreateAccountRequest.account:type_name -> postern.v1.Account
+	17, // 1: postern.v1.GetAccountRequest.read_mask:type_name -> google.protobuf.FieldMask
+	17, // 2: postern.v1.ListAccountsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	16, // 3: postern.v1.ListAccountsResponse.accounts:type_name -> postern.v1.Account
+	16, // 4: postern.v1.UpdateAccountRequest.account:type_name -> postern.v1.Account
+	17, // 5: postern.v1.UpdateAccountRequest.update_mask:type_name -> google.protobuf.FieldMask
 	14, // 6: postern.v1.VerifyAccountResponse.steps:type_name -> postern.v1.VerifyAccountResponse.Step
 	0,  // 7: postern.v1.VerifyAccountResponse.Step.check:type_name -> postern.v1.VerifyAccountResponse.Step.Check
 	1,  // 8: postern.v1.VerifyAccountResponse.Step.outcome:type_name -> postern.v1.VerifyAccountResponse.Step.Outcome
-	17, // 9: postern.v1.VerifyAccountResponse.Step.elapsed:type_name -> google.protobuf.Duration
-	2,  // 10: postern.v1.AccountService.CreateAccount:input_type -> postern.v1.CreateAccountRequest
-	3,  // 11: postern.v1.AccountService.GetAccount:input_type -> postern.v1.GetAccountRequest
-	4,  // 12: postern.v1.AccountService.ListAccounts:input_type -> postern.v1.ListAccountsRequest
-	6,  // 13: postern.v1.AccountService.UpdateAccount:input_type -> postern.v1.UpdateAccountRequest
-	7,  // 14: postern.v1.AccountService.DeleteAccount:input_type -> postern.v1.DeleteAccountRequest
-	12, // 15: postern.v1.AccountService.VerifyAccount:input_type -> postern.v1.VerifyAccountRequest
-	8,  // 16: postern.v1.AccountService.PauseAccount:input_type -> postern.v1.PauseAccountRequest
-	9,  // 17: postern.v1.AccountService.ResumeAccount:input_type -> postern.v1.ResumeAccountRequest
-	10, // 18: postern.v1.AccountService.ReconnectAccount:input_type -> postern.v1.ReconnectAccountRequest
-	11, // 19: postern.v1.AccountService.ResyncAccount:input_type -> postern.v1.ResyncAccountRequest
-	15, // 20: postern.v1.AccountService.CreateAccount:output_type -> postern.v1.Account
-	15, // 21: postern.v1.AccountService.GetAccount:output_type -> postern.v1.Account
-	5,  // 22: postern.v1.AccountService.ListAccounts:output_type -> postern.v1.ListAccountsResponse
-	15, // 23: postern.v1.AccountService.UpdateAccount:output_type -> postern.v1.Account
-	18, // 24: postern.v1.AccountService.DeleteAccount:output_type -> google.protobuf.Empty
-	13, // 25: postern.v1.AccountService.VerifyAccount:output_type -> postern.v1.VerifyAccountResponse
-	15, // 26: postern.v1.AccountService.PauseAccount:output_type -> postern.v1.Account
-	15, // 27: postern.v1.AccountService.ResumeAccount:output_type -> postern.v1.Account
-	15, // 28: postern.v1.AccountService.ReconnectAccount:output_type -> postern.v1.Account
-	15, // 29: postern.v1.AccountService.ResyncAccount:output_type -> postern.v1.Account
-	20, // [20:30] is the sub-list for method output_type
-	10, // [10:20] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	18, // 9: postern.v1.VerifyAccountResponse.Step.elapsed:type_name -> google.protobuf.Duration
+	15, // 10: postern.v1.VerifyAccountResponse.Step.certificate:type_name -> postern.v1.VerifyAccountResponse.Certificate
+	19, // 11: postern.v1.VerifyAccountResponse.Certificate.not_before_time:type_name -> google.protobuf.Timestamp
+	19, // 12: postern.v1.VerifyAccountResponse.Certificate.not_after_time:type_name -> google.protobuf.Timestamp
+	2,  // 13: postern.v1.AccountService.CreateAccount:input_type -> postern.v1.CreateAccountRequest
+	3,  // 14: postern.v1.AccountService.GetAccount:input_type -> postern.v1.GetAccountRequest
+	4,  // 15: postern.v1.AccountService.ListAccounts:input_type -> postern.v1.ListAccountsRequest
+	6,  // 16: postern.v1.AccountService.UpdateAccount:input_type -> postern.v1.UpdateAccountRequest
+	7,  // 17: postern.v1.AccountService.DeleteAccount:input_type -> postern.v1.DeleteAccountRequest
+	12, // 18: postern.v1.AccountService.VerifyAccount:input_type -> postern.v1.VerifyAccountRequest
+	8,  // 19: postern.v1.AccountService.PauseAccount:input_type -> postern.v1.PauseAccountRequest
+	9,  // 20: postern.v1.AccountService.ResumeAccount:input_type -> postern.v1.ResumeAccountRequest
+	10, // 21: postern.v1.AccountService.ReconnectAccount:input_type -> postern.v1.ReconnectAccountRequest
+	11, // 22: postern.v1.AccountService.ResyncAccount:input_type -> postern.v1.ResyncAccountRequest
+	16, // 23: postern.v1.AccountService.CreateAccount:output_type -> postern.v1.Account
+	16, // 24: postern.v1.AccountService.GetAccount:output_type -> postern.v1.Account
+	5,  // 25: postern.v1.AccountService.ListAccounts:output_type -> postern.v1.ListAccountsResponse
+	16, // 26: postern.v1.AccountService.UpdateAccount:output_type -> postern.v1.Account
+	20, // 27: postern.v1.AccountService.DeleteAccount:output_type -> google.protobuf.Empty
+	13, // 28: postern.v1.AccountService.VerifyAccount:output_type -> postern.v1.VerifyAccountResponse
+	16, // 29: postern.v1.AccountService.PauseAccount:output_type -> postern.v1.Account
+	16, // 30: postern.v1.AccountService.ResumeAccount:output_type -> postern.v1.Account
+	16, // 31: postern.v1.AccountService.ReconnectAccount:output_type -> postern.v1.Account
+	16, // 32: postern.v1.AccountService.ResyncAccount:output_type -> postern.v1.Account
+	23, // [23:33] is the sub-list for method output_type
+	13, // [13:23] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_account_service_proto_init() }
@@ -1071,7 +1188,7 @@ func file_postern_v1_account_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_account_service_proto_rawDesc), len(file_postern_v1_account_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
