@@ -43,7 +43,8 @@ func (a adminToken) Authenticate(_ context.Context, shown access.Credentials) (a
 
 // authenticate reads the values of the Authorization header (RFC 6750 section
 // 2.1) and asks who it is. Tokens in the URL are not accepted: they end up in
-// logs and histories.
+// logs and histories. Where it fails, the principal may still have an id: of who
+// once had the token.
 func authenticate(ctx context.Context, auth access.Authenticator, header []string) (access.Principal, error) {
 	if len(header) == 0 {
 		return access.Principal{}, refuse(codes.Unauthenticated, reasonTokenInvalid,
@@ -56,7 +57,11 @@ func authenticate(ctx context.Context, auth access.Authenticator, header []strin
 	}
 	who, err := auth.Authenticate(ctx, access.Credentials{Token: secret.New(strings.TrimSpace(token))})
 	if errors.Is(err, access.ErrInvalid) {
-		return access.Principal{}, refuse(codes.Unauthenticated, reasonTokenInvalid,
+		// Who it was is for the logs: the caller is told the same as everybody.
+		if ended, ok := errors.AsType[*access.EndedError](err); ok {
+			who = access.Principal{ID: ended.ID}
+		}
+		return who, refuse(codes.Unauthenticated, reasonTokenInvalid,
 			"The token is not valid: it is unknown, has expired, or was revoked.")
 	}
 	if err != nil {

@@ -49,6 +49,10 @@ func (g *Gateway) admitByHand(
 ) {
 	ctx, err := g.calls.admit(r.Context(), method, authorization)
 	if err == nil {
+		var end func()
+		ctx, end = whileValid(ctx)
+		defer end()
+		defer cutOff(ctx, w)()
 		err = call(ctx)
 	}
 	if err == nil || errors.Is(err, errHeadOnly) {

@@ -54,11 +54,12 @@ func (c *calls) admit(ctx context.Context, method string, authorization []string
 		return access.With(ctx, access.Principal{ID: "-"}), nil
 	}
 	who, err := authenticate(ctx, c.auth, authorization)
+	noteCaller(ctx, who.ID)
+	ctx = access.With(ctx, who)
 	if err != nil {
 		return ctx, err
 	}
-	noteCaller(ctx, who.ID)
-	return access.With(ctx, who), mayCall(who, method)
+	return ctx, mayCall(who, method)
 }
 
 // check validates a request by the rules in its proto file.
@@ -110,6 +111,9 @@ func (c *calls) finish(ctx context.Context, method string, err error, crash any)
 	if err == nil {
 		return nil
 	}
+	if hasEnded(ctx) {
+		err = tokenEnded()
+	}
 	f := c.explain(classify(ctx, err))
 	if f.code == codes.Internal {
 		c.log.ErrorContext(ctx, "call failed", "method", method, "request_id", requestID(ctx), "reason", f.reason, "error", err)
@@ -132,6 +136,8 @@ func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	begin := time.Now()
 	md, _ := metadata.FromIncomingContext(ctx)
 	ctx = withRequestID(ctx, md.Get(headerRequestID))
+	end := func() {}
+	defer func() { end() }() // after the outcome is known: it cancels the context
 	defer func() {
 		if err = c.finish(ctx, info.FullMethod, err, recover()); err != nil {
 			resp = nil
@@ -145,6 +151,7 @@ func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	if ctx, err = c.admit(ctx, info.FullMethod, md.Get(headerAuthorization)); err != nil {
 		return nil, err
 	}
+	ctx, end = whileValid(ctx)
 	if err := applyIdempotencyKey(req, md.Get(headerIdempotencyKey)); err != nil {
 		return nil, err
 	}
@@ -162,6 +169,8 @@ func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 	begin := time.Now()
 	md, _ := metadata.FromIncomingContext(stream.Context())
 	ctx := withRequestID(stream.Context(), md.Get(headerRequestID))
+	end := func() {}
+	defer func() { end() }() // after the outcome is known: it cancels the context
 	defer func() {
 		err = c.finish(ctx, info.FullMethod, err, recover())
 		c.note(ctx, info.FullMethod, begin, err)
@@ -170,7 +179,10 @@ func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 	if ctx, err = c.admit(ctx, info.FullMethod, md.Get(headerAuthorization)); err != nil {
 		return err
 	}
-	return handler(srv, &checkedStream{ServerStream: stream, context: ctx, check: c.check})
+	ctx, end = whileValid(ctx)
+	return untilEnded(ctx, func() error {
+		return handler(srv, &checkedStream{ServerStream: stream, context: ctx, check: c.check})
+	})
 }
 
 // unknownMethod answers calls of what there is not, in the form of all errors.

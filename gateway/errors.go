@@ -32,7 +32,8 @@ func classify(ctx context.Context, err error) *failure {
 		return f
 	}
 	for _, rule := range []func(error) *failure{
-		classifyAccounts, classifyFolders, classifyQuery, classifyEvents, classifyWebhooks, classifySubmissions, classifyTemplates, classifyGuard,
+		classifyAccounts, classifyFolders, classifyQuery, classifyEvents, classifyWebhooks, classifySubmissions, classifyTemplates,
+		classifyTokens, classifyGuard,
 	} {
 		if f := rule(err); f != nil {
 			return f

@@ -31,6 +31,7 @@ import (
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/submit"
 	"github.com/postern-mail/postern/internal/template"
+	"github.com/postern-mail/postern/internal/token"
 	"github.com/postern-mail/postern/internal/webhook"
 )
 
@@ -77,6 +78,8 @@ type Config struct {
 	PublicURL string
 	// Templates keeps templates of mail.
 	Templates *template.Store
+	// Tokens are the API tokens that TokenService manages.
+	Tokens *token.Store
 	// Webhooks are what WebhookService manages; their owner runs them.
 	Webhooks *webhook.Webhooks
 	// Box seals page tokens. Nodes that share it take each other's tokens.
@@ -116,6 +119,7 @@ type Gateway struct {
 	webhooks    *webhookService
 	templates   *templateService
 	blocks      *blockService
+	tokens      *tokenService
 
 	health *health.Server
 	// outer serves the network. inner serves the REST mux: streams over a
@@ -154,8 +158,8 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.ConnectionWait = DefaultConnectionWait
 	}
 	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil || cfg.Webhooks == nil ||
-		cfg.Requests == nil || cfg.Submissions == nil || cfg.Templates == nil || cfg.Box == nil {
-		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, webhooks, request ids, submissions, templates and a box")
+		cfg.Requests == nil || cfg.Submissions == nil || cfg.Templates == nil || cfg.Tokens == nil || cfg.Box == nil {
+		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, webhooks, request ids, submissions, templates, tokens and a box")
 	}
 	if cfg.Moves == nil || cfg.Successors == nil {
 		return nil, errors.New("gateway needs the ledger of moves and the successors")

@@ -30,6 +30,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/postern-mail/postern/gateway"
+	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
@@ -40,6 +41,7 @@ import (
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/submit"
 	"github.com/postern-mail/postern/internal/template"
+	apitoken "github.com/postern-mail/postern/internal/token" // the tests have a token
 	"github.com/postern-mail/postern/internal/webhook"
 )
 
@@ -54,6 +56,7 @@ type house struct {
 	accounts *account.Registry
 	events   *eventlog.Log
 	folders  *folder.Registry
+	tokens   *apitoken.Store
 	logged   *syncBuffer
 	stop     context.CancelFunc
 	stopped  chan error
@@ -181,6 +184,10 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if h.tokens, err = apitoken.Open(ctx, js, apitoken.Config{Box: box}); err != nil {
+		return nil, nil, err
+	}
+	undo = append(undo, h.tokens.Close)
 	undo = append(undo, runOutbox(ctx, submissions, h.accounts, connector, folders))
 	webhooks, err := webhook.Open(ctx, js, webhook.Config{
 		Box: box, Log: h.events, Accounts: h.accounts, Guard: &netguard.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
@@ -191,7 +198,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	cfg := gateway.Config{
 		Accounts: h.accounts, Connector: connector, Folders: folders, Events: h.events,
 		Requests: requests, Moves: ledger, Successors: successors, Submissions: submissions,
-		PublicURL: "https://postern.example/mail/", Templates: templates, Webhooks: webhooks, Box: box,
+		PublicURL: "https://postern.example/mail/", Templates: templates, Tokens: h.tokens, Webhooks: webhooks, Box: box,
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	cfg.TLS = o.tls
@@ -202,9 +209,11 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 }
 
 func (h *house) serve(ctx context.Context, cfg gateway.Config, o options, undo *[]func()) (err error) {
-	if cfg.Auth, err = gateway.NewAdminToken(secret.New(token)); err != nil {
+	admin, err := gateway.NewAdminToken(secret.New(token))
+	if err != nil {
 		return err
 	}
+	cfg.Auth = access.AnyOf(admin, h.tokens)
 	if cfg.HTTP, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return err
 	}

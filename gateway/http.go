@@ -25,11 +25,13 @@ const (
 )
 
 // exchange is what the layers of one HTTP request tell each other. It belongs
-// to the request's goroutine, except for tooLarge.
+// to the request's goroutine, except for tooLarge and ended.
 type exchange struct {
 	reason   reason
 	caller   string
 	tooLarge atomic.Bool
+	// ended says that the caller's token has ended while the call was under way.
+	ended atomic.Bool
 }
 
 type exchangeKey struct{}
@@ -172,6 +174,10 @@ type boundedBody struct {
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.large {
 		_ = b.control.SetReadDeadline(time.Now().Add(bodyTimeout))
+		// Looked at after that, because whoever ends the call sets an earlier one.
+		if b.shared.ended.Load() {
+			return 0, errTokenEnded
+		}
 	}
 	n, err := b.body.Read(p)
 	if err != nil {

@@ -64,6 +64,8 @@ const (
 	reasonBlockNotFound      reason = "BLOCK_NOT_FOUND"
 	reasonTemplateNotFound   reason = "TEMPLATE_NOT_FOUND"
 	reasonTemplateExists     reason = "TEMPLATE_EXISTS"
+	reasonTokenNotFound      reason = "TOKEN_NOT_FOUND"
+	reasonTokenEnded         reason = "TOKEN_ENDED"
 )
 
 // Reasons that lie with the mail server.
@@ -95,4 +97,5 @@ const (
 	reasonStoreFull        reason = "STORE_FULL"
 	reasonUnavailable      reason = "UNAVAILABLE"
 	reasonRateLimited      reason = "RATE_LIMITED"
+	reasonLimitReached     reason = "LIMIT_REACHED"
 )

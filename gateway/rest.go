@@ -93,6 +93,7 @@ func newMux(ctx context.Context, conn grpc.ClientConnInterface) (*runtime.ServeM
 		posternv1.RegisterWebhookServiceHandlerClient(ctx, mux, posternv1.NewWebhookServiceClient(conn)),
 		posternv1.RegisterBlockServiceHandlerClient(ctx, mux, posternv1.NewBlockServiceClient(conn)),
 		posternv1.RegisterTemplateServiceHandlerClient(ctx, mux, posternv1.NewTemplateServiceClient(conn)),
+		posternv1.RegisterTokenServiceHandlerClient(ctx, mux, posternv1.NewTokenServiceClient(conn)),
 	} {
 		if err != nil {
 			return nil, err

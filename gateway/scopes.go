@@ -14,10 +14,12 @@ import (
 
 // need is what a caller must have for a method: all of some scopes and, where
 // any are named, one of others. unbound says that no token may that is bound to
-// accounts, because what it does concerns others too.
+// accounts, because what it does concerns others too, and anybody that whoever
+// shows who they are may.
 type need struct {
 	all, any []access.Scope
 	unbound  bool
+	anybody  bool
 }
 
 func needsAll(scopes ...access.Scope) need { return need{all: scopes} }
@@ -116,6 +118,14 @@ var needs = map[string]need{
 	posternv1.WebhookService_ListDeadLetters_FullMethodName:     needsAll(access.WebhooksAdmin),
 	posternv1.WebhookService_RedriveDeadLetters_FullMethodName:  needsAll(access.WebhooksAdmin),
 	posternv1.WebhookService_DeleteDeadLetter_FullMethodName:    needsAll(access.WebhooksAdmin),
+
+	posternv1.TokenService_CreateToken_FullMethodName: needsAll(access.TokensAdmin),
+	posternv1.TokenService_GetToken_FullMethodName:    needsAll(access.TokensAdmin),
+	posternv1.TokenService_ListTokens_FullMethodName:  needsAll(access.TokensAdmin),
+	posternv1.TokenService_UpdateToken_FullMethodName: needsAll(access.TokensAdmin),
+	posternv1.TokenService_RevokeToken_FullMethodName: needsAll(access.TokensAdmin),
+	posternv1.TokenService_DeleteToken_FullMethodName: needsAll(access.TokensAdmin),
+	posternv1.TokenService_WhoAmI_FullMethodName:      {anybody: true},
 }
 
 // missing are the scopes that somebody lacks for it, nil when none.

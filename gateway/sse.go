@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -67,13 +68,17 @@ func (g *Gateway) watchSSE(w http.ResponseWriter, r *http.Request, _ map[string]
 		if err := g.calls.check(req); err != nil {
 			return err
 		}
-		out := &sseWriter{w: w, control: http.NewResponseController(w)}
+		out := &sseWriter{w: w, control: http.NewResponseController(w), patience: frameTimeout}
 		if ticketed != nil {
 			out.resume = resumeMark + ticketed.resume
 		}
 		err = g.events.follow(ctx, req, out.frame)
 		if err == nil || !out.begun {
 			return err
+		}
+		if hasEnded(ctx) && errors.Is(err, context.Canceled) {
+			out.patience = endedPatience
+			return out.failure(tokenEnded())
 		}
 		if ctx.Err() == nil {
 			return out.failure(classify(ctx, err))
@@ -144,6 +149,8 @@ type sseWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	begun   bool
+	// patience bounds how long a client may take for one frame.
+	patience time.Duration
 	// resume is added to the ids of frames.
 	resume string
 	buf    bytes.Buffer
@@ -191,7 +198,7 @@ func (s *sseWriter) write(id, name string, data []byte) error {
 	s.buf.WriteString("event: " + name + "\ndata: ")
 	s.buf.Write(data)
 	s.buf.WriteString("\n\n")
-	if err := s.control.SetWriteDeadline(time.Now().Add(frameTimeout)); err != nil {
+	if err := s.control.SetWriteDeadline(time.Now().Add(s.patience)); err != nil {
 		return err
 	}
 	if _, err := s.w.Write(s.buf.Bytes()); err != nil {

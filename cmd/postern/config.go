@@ -21,6 +21,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/token"
 )
 
 // config is everything that `postern serve` can be told. Each setting is a
@@ -58,6 +59,8 @@ type config struct {
 
 	WebhookWaits        []string
 	WebhookDisableAfter time.Duration
+
+	MaxTokens int
 
 	LinkTimeout     time.Duration
 	OverflowAfter   int
@@ -116,6 +119,8 @@ func (c *config) flags() []cli.Flag {
 		&cli.DurationFlag{Name: "submission-give-up", Value: gateway.DefaultGiveUpSending, Destination: &c.GiveUpSending, Sources: c.sources("submission-give-up"),
 			Usage: "try for this `DURATION` to send mail that is refused for now"},
 		text("public-url", "", &c.PublicURL, "an https `URL` at which the world reaches the HTTP listener, for those who unsubscribe from mail"),
+		&cli.IntFlag{Name: "max-tokens", Value: token.DefaultLimit, Destination: &c.MaxTokens, Sources: c.sources("max-tokens"),
+			Usage: "let at most `N` API tokens be in use"},
 		&cli.DurationFlag{Name: "link-timeout", Value: imapconn.DefaultLinkTimeout, Destination: &c.LinkTimeout, Sources: c.sources("link-timeout"),
 			Usage: "find out within `DURATION` that a connection to a mail server is dead"},
 		&cli.IntFlag{Name: "overflow-after", Value: idle.DefaultOverflowAfter, Destination: &c.OverflowAfter, Sources: c.sources("overflow-after"),
@@ -203,6 +208,9 @@ func (c *config) validate(isSet func(flag string) bool) error {
 	}
 	if err := c.checkLinks(); err != nil {
 		return err
+	}
+	if c.MaxTokens < 1 {
+		return fmt.Errorf("--max-tokens is %d: give at least 1", c.MaxTokens)
 	}
 	if _, err := newLogger(io.Discard, c.LogLevel, c.LogFormat); err != nil {
 		return err

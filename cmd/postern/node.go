@@ -19,6 +19,7 @@ import (
 
 	"github.com/postern-mail/postern/gateway"
 	"github.com/postern-mail/postern/idle"
+	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
@@ -31,6 +32,7 @@ import (
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/submit"
 	"github.com/postern-mail/postern/internal/template"
+	"github.com/postern-mail/postern/internal/token"
 	"github.com/postern-mail/postern/internal/webhook"
 )
 
@@ -261,7 +263,8 @@ func (n *node) connector(cfg *config, accounts *account.Registry, guard *netguar
 	return connector
 }
 
-// openMemories opens what requests remember of each other, and the templates.
+// openMemories opens what requests remember of each other, the templates and the
+// API tokens.
 func (n *node) openMemories(ctx context.Context, js jetstream.JetStream, cfg *config, api *gateway.Config) (err error) {
 	if api.Requests, err = requestid.Open(ctx, js, cfg.EventsReplicas, api.Box); err != nil {
 		return err
@@ -272,6 +275,12 @@ func (n *node) openMemories(ctx context.Context, js jetstream.JetStream, cfg *co
 	if api.Templates, err = template.Open(ctx, js, cfg.EventsReplicas); err != nil {
 		return err
 	}
+	api.Tokens, err = token.Open(ctx, js, token.Config{Box: api.Box, Replicas: cfg.EventsReplicas, Limit: cfg.MaxTokens, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	n.onClose(api.Tokens.Close)
+	api.Auth = access.AnyOf(api.Auth, api.Tokens)
 	if api.Moves, err = moves.Open(ctx, js, cfg.EventsReplicas, n.log); err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ let draft = "";
 let sent = "";
 let refused = "";
 let block = "";
+let apiToken = "";
 
 /** The server-sent frames up to the first that has all of these. */
 async function frame(stream: ReadableStream<Uint8Array>, ...parts: string[]): Promise<string> {
@@ -384,6 +385,45 @@ const calls: Calls = {
     if (updated.displayName !== "Welcome") throw new Error(`renamed to ${updated.displayName}`);
   },
   TemplateService_DeleteTemplate: async () => ok(await client.DELETE("/v1/templates/{template}", { params: { path: template } })),
+
+  // API tokens.
+  TokenService_CreateToken: async () => {
+    const made = ok(
+      await client.POST("/v1/tokens", {
+        body: { displayName: "reader", scopes: ["messages:read"], accounts: [`accounts/${account}`] },
+      }),
+    );
+    apiToken = id(made.name);
+    if (!must(made.token, "the token").includes(apiToken)) throw new Error(`made ${made.token}`);
+  },
+  TokenService_GetToken: async () => {
+    const got = ok(await client.GET("/v1/tokens/{token}", { params: { path: { token: apiToken } } }));
+    if (got.state !== "ACTIVE" || got.token !== "") throw new Error(`got ${JSON.stringify(got)}`);
+  },
+  TokenService_ListTokens: async () => {
+    const { tokens } = ok(await client.GET("/v1/tokens", { params: { query: { state: "ACTIVE" } } }));
+    if (tokens?.length !== 1) throw new Error(`${tokens?.length} tokens`);
+  },
+  TokenService_UpdateToken: async () => {
+    const changed = ok(
+      await client.PATCH("/v1/tokens/{token}", {
+        params: { path: { token: apiToken }, query: { updateMask: "displayName" } },
+        body: { displayName: "another" },
+      }),
+    );
+    if (changed.displayName !== "another") throw new Error(`changed to ${changed.displayName}`);
+  },
+  TokenService_WhoAmI: async () => {
+    const { principal } = ok(await client.GET("/v1/tokens:whoami"));
+    if (principal !== "admin") throw new Error(`called by ${principal}`);
+  },
+  TokenService_RevokeToken: async () => {
+    const path = { token: apiToken };
+    const { state } = ok(await client.POST("/v1/tokens/{token}:revoke", { params: { path }, body: {} }));
+    if (state !== "REVOKED") throw new Error(`revoked, it is ${state}`);
+  },
+  TokenService_DeleteToken: async () =>
+    ok(await client.DELETE("/v1/tokens/{token}", { params: { path: { token: apiToken } } })),
 
   // Blocks.
   BlockService_CreateBlock: async () => {
