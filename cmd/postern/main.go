@@ -5,6 +5,7 @@
 //	postern serve              runs the gateway
 //	postern demo               shows in one process what it does
 //	postern nats credentials   lets NATS clients read the events
+//	postern tokens             makes, lists and revokes API tokens
 //	postern health             tells whether it is ready, for health checks
 package main
 
@@ -75,7 +76,7 @@ func (e *usageError) Unwrap() error { return e.err }
 func newApp(stdout, stderr io.Writer, begun *bool) *cli.Command {
 	begin := func(action cli.ActionFunc) cli.ActionFunc {
 		return func(ctx context.Context, cmd *cli.Command) error {
-			if cmd.Args().Present() {
+			if cmd.Args().Present() && cmd.ArgsUsage == "" {
 				return &usageError{fmt.Errorf("%s takes no arguments, but got %q", cmd.FullName(), cmd.Args().First())}
 			}
 			*begun = true
@@ -83,24 +84,28 @@ func newApp(stdout, stderr io.Writer, begun *bool) *cli.Command {
 		}
 	}
 	serve, demo, health := serveCommand(stderr), demoCommand(stdout, stderr), healthCommand()
-	nats := natsCommand(stdout)
-	for _, command := range append([]*cli.Command{serve, demo, health}, nats.Commands...) {
+	nats, tokens := natsCommand(stdout), tokensCommand(stdout, stderr)
+	commands := []*cli.Command{serve, demo, health}
+	for _, group := range []*cli.Command{nats, tokens} {
+		commands = append(commands, group.Commands...)
+		group.HideHelpCommand = true
+		group.OnUsageError = asUsageError
+		group.Action = func(_ context.Context, cmd *cli.Command) error {
+			if cmd.Args().Present() {
+				return &usageError{fmt.Errorf("there is no command %q", cmd.Name+" "+cmd.Args().First())}
+			}
+			return cli.ShowSubcommandHelp(cmd)
+		}
+	}
+	for _, command := range commands {
 		command.Action = begin(command.Action)
 		command.OnUsageError = asUsageError
-	}
-	nats.HideHelpCommand = true
-	nats.OnUsageError = asUsageError
-	nats.Action = func(_ context.Context, cmd *cli.Command) error {
-		if cmd.Args().Present() {
-			return &usageError{fmt.Errorf("there is no command %q", "nats "+cmd.Args().First())}
-		}
-		return cli.ShowSubcommandHelp(cmd)
 	}
 	return &cli.Command{
 		Name:            "postern",
 		Usage:           "a gateway from IMAP to JSON, gRPC and a replayable event log",
 		Version:         version(),
-		Commands:        []*cli.Command{serve, demo, health, nats},
+		Commands:        []*cli.Command{serve, demo, health, nats, tokens},
 		HideHelpCommand: true,
 		Writer:          stdout,
 		ErrWriter:       stderr,
