@@ -12,6 +12,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 
+	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
@@ -24,6 +25,9 @@ import (
 // inProgressRetry is when to ask for the answer of a call that is under way.
 const inProgressRetry = 2 * time.Second
 
+// keysRetry is when to try again with a token whose issuer's keys are not there.
+const keysRetry = 5 * time.Second
+
 // classify turns any error into what a client sees. It is the one place where
 // the typed errors of the packages below become statuses; what none of the
 // rules knows is INTERNAL, with the details in the log only.
@@ -33,7 +37,7 @@ func classify(ctx context.Context, err error) *failure {
 	}
 	for _, rule := range []func(error) *failure{
 		classifyAccounts, classifyFolders, classifyQuery, classifyEvents, classifyWebhooks, classifySubmissions, classifyTemplates,
-		classifyTokens, classifyGuard,
+		classifyAccess, classifyTokens, classifyGuard,
 	} {
 		if f := rule(err); f != nil {
 			return f
@@ -51,6 +55,16 @@ func classify(ctx context.Context, err error) *failure {
 	return refuse(codes.Internal, reasonInternal,
 		"Something went wrong inside Postern. Its log has the details under the id %s.", requestID(ctx)).
 		with("id", requestID(ctx)).because(err)
+}
+
+// classifyAccess: who calls may be for another server to say.
+func classifyAccess(err error) *failure {
+	if _, ok := errors.AsType[*access.UnavailableError](err); ok {
+		return refuse(codes.Unavailable, reasonUnavailable,
+			"The token cannot be checked at present, because the keys of its issuer are not there. Try again in a moment.").
+			retryAfter(keysRetry).because(err)
+	}
+	return nil
 }
 
 // classifyContext: the caller's patience ended, not the server's. The state of

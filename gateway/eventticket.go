@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -29,14 +30,27 @@ const (
 	resumeMark = "~"
 )
 
-// ticket lets its holder watch events and nothing else. It holds the API token
-// that it was made with, sealed, so that a token that was revoked or may see less
-// than before counts for its tickets too.
+// ticket lets its holder watch events and nothing else. It holds the API token, or
+// else the client certificate, that it was made with, sealed, so that a token that
+// was revoked or may see less than before counts for its tickets too.
 type ticket struct {
-	Token    string   `json:"t"`
-	Expires  int64    `json:"e"` // Unix seconds
-	Accounts []string `json:"a,omitempty"`
-	Types    []string `json:"y,omitempty"`
+	Token       string   `json:"t,omitempty"`
+	Certificate []byte   `json:"c,omitempty"`
+	Expires     int64    `json:"e"` // Unix seconds
+	Accounts    []string `json:"a,omitempty"`
+	Types       []string `json:"y,omitempty"`
+}
+
+// shown gives what the ticket was made with as if the request had come with it.
+func (t ticket) shown(r *http.Request) (_ *http.Request, authorization []string, err error) {
+	if len(t.Certificate) == 0 {
+		return r, []string{"Bearer " + t.Token}, nil
+	}
+	certificate, err := x509.ParseCertificate(t.Certificate)
+	if err != nil {
+		return r, nil, err
+	}
+	return r.WithContext(withCertificate(r.Context(), certificate)), nil, nil
 }
 
 // ticketBooth makes and reads tickets. Nodes that share a box take each other's.
@@ -75,9 +89,11 @@ func (s *eventService) CreateEventTicket(ctx context.Context, req *posternv1.Cre
 	md, _ := metadata.FromIncomingContext(ctx)
 	_, token, _ := strings.Cut(strings.Join(md.Get(headerAuthorization), ""), " ")
 	expires := time.Now().Add(ticketLife)
-	text, err := s.tickets.seal(ticket{
-		Token: strings.TrimSpace(token), Expires: expires.Unix(), Accounts: req.GetAccounts(), Types: req.GetTypes(),
-	}, ticketPlace)
+	made := ticket{Token: strings.TrimSpace(token), Expires: expires.Unix(), Accounts: req.GetAccounts(), Types: req.GetTypes()}
+	if certificate := certificateOf(ctx); made.Token == "" && certificate != nil {
+		made.Certificate = certificate.Raw
+	}
+	text, err := s.tickets.seal(made, ticketPlace)
 	if err != nil {
 		return nil, err
 	}

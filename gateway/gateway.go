@@ -183,6 +183,7 @@ func New(cfg Config) (*Gateway, error) {
 		grpc.MaxRecvMsgSize(maxGRPCMessage),
 	)
 	g.outer = grpc.NewServer(
+		grpc.Creds(transportOf(cfg.TLS)),
 		grpc.ChainUnaryInterceptor(outer.unary), grpc.ChainStreamInterceptor(outer.stream),
 		grpc.UnknownServiceHandler(unknownMethod),
 		grpc.MaxRecvMsgSize(maxGRPCMessage),
@@ -232,8 +233,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.setServing(true)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return ignoreStopped(g.inner.Serve(g.memory)) })
-	group.Go(func() error { return ignoreStopped(g.outer.Serve(g.listener(g.cfg.GRPC, "h2"))) })
-	group.Go(func() error { return ignoreStopped(web.Serve(g.listener(g.cfg.HTTP, "h2", "http/1.1"))) })
+	group.Go(func() error { return ignoreStopped(g.outer.Serve(g.cfg.GRPC)) })
+	group.Go(func() error { return ignoreStopped(web.Serve(webListener(g.cfg.HTTP, g.cfg.TLS))) })
 	group.Go(func() error {
 		g.watchHealth(ctx)
 		return nil
@@ -244,17 +245,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return nil
 	})
 	return group.Wait()
-}
-
-// listener puts TLS in front. The servers get connections that are decrypted
-// already, because the gRPC server that also serves the memory has no TLS.
-func (g *Gateway) listener(l net.Listener, protocols ...string) net.Listener {
-	if g.cfg.TLS == nil {
-		return l
-	}
-	cfg := g.cfg.TLS.Clone()
-	cfg.NextProtos = protocols
-	return tls.NewListener(l, cfg)
 }
 
 func (g *Gateway) dialMemory() (*grpc.ClientConn, error) {

@@ -72,6 +72,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	shared := &exchange{}
 	ctx := withRequestID(r.Context(), r.Header.Values("X-Request-Id"))
 	ctx = context.WithValue(ctx, exchangeKey{}, shared)
+	ctx = withCertificate(ctx, verified(r.TLS))
 	r = r.WithContext(ctx)
 	answer := &answerWriter{ResponseWriter: w}
 	header := answer.Header()

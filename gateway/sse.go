@@ -49,7 +49,10 @@ func (g *Gateway) watchSSE(w http.ResponseWriter, r *http.Request, _ map[string]
 			return
 		}
 		if ticketed != nil {
-			authorization = []string{"Bearer " + ticketed.Token}
+			if r, authorization, err = ticketed.shown(r); err != nil {
+				writeError(w, r, classify(r.Context(), err))
+				return
+			}
 			// The ticket is all the authority that the request has: whichever
 			// page has it may use it.
 			w.Header().Set("Access-Control-Allow-Origin", "*")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -40,9 +41,9 @@ type config struct {
 	NATSURLFile    string
 	AdminTokenFile string
 
-	TLSCert     string
-	TLSKey      string
 	BehindProxy bool
+	transport   transportSettings
+	callers     callerSettings
 
 	AllowNetworks    []string
 	AllowPlaintext   []string
@@ -102,8 +103,6 @@ func (c *config) flags() []cli.Flag {
 			Usage: "use the NATS servers at `URL` instead of the embedded one"},
 		text("nats-url-file", "", &c.NATSURLFile, "a `FILE` that holds the --nats-url"),
 		text("admin-token-file", "", &c.AdminTokenFile, "a `FILE` that holds the admin token, in place of POSTERN_ADMIN_TOKEN"),
-		text("tls-cert", "", &c.TLSCert, "certificate chain for the HTTP and gRPC listeners, a PEM `FILE`"),
-		text("tls-key", "", &c.TLSKey, "private key of --tls-cert, a PEM `FILE`"),
 		&cli.BoolFlag{Name: "behind-proxy", Destination: &c.BehindProxy, Sources: c.sources("behind-proxy"),
 			Usage: "allow listeners beyond loopback without TLS, because a proxy in front terminates it"},
 		&cli.StringSliceFlag{Name: "allow-networks", Destination: &c.AllowNetworks, Sources: c.sources("allow-networks"),
@@ -135,7 +134,7 @@ func (c *config) flags() []cli.Flag {
 			Usage: "disable a webhook to which no request has succeeded for this `DURATION`"},
 		text("log-level", "info", &c.LogLevel, "log from this `LEVEL` up: debug, info, warn or error"),
 		text("log-format", "text", &c.LogFormat, "log in this `FORMAT`: text or json"),
-	})
+	}, c.transport.flags(c.sources), c.callers.flags(c.sources))
 }
 
 // checkPublicURL: what stands in mail has to be right, and RFC 8058 wants HTTPS.
@@ -180,8 +179,11 @@ func (c *config) validate(isSet func(flag string) bool) error {
 	if err := checkFile(c.File, c.flags()); err != nil {
 		return err
 	}
-	if (c.TLSCert == "") != (c.TLSKey == "") {
-		return errors.New("--tls-cert and --tls-key go together: give both or neither")
+	if err := c.transport.validate(); err != nil {
+		return err
+	}
+	if err := c.callers.validate(&c.transport); err != nil {
+		return err
 	}
 	if c.KeyFile != "" && !c.Key.IsZero() {
 		return errors.New("there are two keys, from --key-file and from POSTERN_KEY: give one")
@@ -279,23 +281,30 @@ func (c *config) checkNATS(isSet func(flag string) bool) error {
 
 // checkListener refuses to serve tokens and mail in clear text to a network.
 func (c *config) checkListener(flag, addr string) error {
-	host, _, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		var resolver net.Resolver
+		_, err = resolver.LookupPort(context.Background(), "tcp", port) // in memory, or a file
+	}
 	if err != nil {
 		return fmt.Errorf("--%s is %q: give HOST:PORT such as 127.0.0.1:8080", flag, addr)
 	}
-	if c.TLSCert != "" || c.BehindProxy || isLoopback(host) {
+	if c.transport.encrypts() || c.BehindProxy || isLoopback(host) {
 		return nil
 	}
 	return fmt.Errorf("--%s %s would serve tokens and mail without TLS beyond this machine: "+
 		"give --tls-cert and --tls-key, or --behind-proxy if a proxy terminates TLS in front", flag, addr)
 }
 
+// isLoopback reports whether a listener of that host is for this machine alone. Of
+// names it knows one; that it stands for what it should is looked at once it
+// has been resolved.
 func isLoopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
+	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // fileSource finds a flag's value in the YAML file. The file is read anew for

@@ -86,7 +86,6 @@ func TestSettingsRefused(t *testing.T) {
 		"all, by leaving out":     {[]string{"--grpc", ":9090"}, "--grpc :9090 would serve"},
 		"another host":            {[]string{"--http", "mail.example.com:80"}, "without TLS"},
 		"no port":                 {[]string{"--http", "127.0.0.1"}, "give HOST:PORT"},
-		"half of a certificate":   {[]string{"--tls-cert", "x.pem"}, "go together"},
 		"no network":              {[]string{"--allow-networks", "10.0.0.1"}, `"10.0.0.1" is no network`},
 		"too many replicas":       {[]string{"--nats-url", "nats://h", "--events-replicas", "7"}, "from 1 to 5"},
 		"replicas of one":         {[]string{"--events-replicas", "3"}, "the embedded NATS server is one"},

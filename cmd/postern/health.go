@@ -71,7 +71,7 @@ func (c *config) localURL() (string, error) {
 		}
 	}
 	scheme := "http"
-	if c.TLSCert != "" {
+	if c.transport.encrypts() {
 		scheme = "https"
 	}
 	return scheme + "://" + net.JoinHostPort(host, port), nil

@@ -3,9 +3,11 @@ package main
 import (
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/postern-mail/postern/internal/certtest"
 )
 
 func TestHealth(t *testing.T) {
@@ -40,7 +42,9 @@ func TestHealth(t *testing.T) {
 
 func TestHealthByTLS(t *testing.T) {
 	t.Parallel()
-	_, _, cert, key := writePair(t, t.TempDir(), time.Now())
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	certtest.Write(t, certtest.New(t).Server(t), cert, key)
 	p := serveIn(t, t.TempDir(), "--tls-cert="+cert, "--tls-key="+key)
 	base, err := url.Parse(p.base)
 	if err != nil {

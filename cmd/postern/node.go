@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,7 +64,10 @@ type node struct {
 	// watching is the lease that the supervisor and the outbox need, nil where no
 	// other node can be.
 	watching *lease.Config
-	undo     []func()
+	// following keeps what was read from files and other servers in step with
+	// them, while the node runs.
+	following []func(ctx context.Context) error
+	undo      []func()
 }
 
 // openNode prepares everything that can fail at the start, cheap things first:
@@ -78,13 +80,13 @@ func openNode(ctx context.Context, cfg *config, log *slog.Logger) (_ *node, err 
 			n.close()
 		}
 	}()
-	if n.http, err = n.listen(ctx, "http", cfg.HTTP); err != nil {
+	if n.http, err = n.listen(ctx, cfg, "http", cfg.HTTP); err != nil {
 		return nil, err
 	}
-	if n.grpc, err = n.listen(ctx, "grpc", cfg.GRPC); err != nil {
+	if n.grpc, err = n.listen(ctx, cfg, "grpc", cfg.GRPC); err != nil {
 		return nil, err
 	}
-	apiTLS, err := cfg.apiTLS()
+	apiTLS, err := n.openTransport(&cfg.transport)
 	if err != nil {
 		return nil, err
 	}
@@ -101,9 +103,13 @@ func openNode(ctx context.Context, cfg *config, log *slog.Logger) (_ *node, err 
 	if len(n.token.Reveal()) < safeToken {
 		log.Warn("the admin token is short and may be guessed", "token_in", n.tokenSource, "better", fmt.Sprintf("%d random characters or more", safeToken))
 	}
-	auth, err := gateway.NewAdminToken(n.token)
+	admin, err := gateway.NewAdminToken(n.token)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n.tokenSource, err)
+	}
+	auth, err := n.openCallers(&cfg.callers, admin)
+	if err != nil {
+		return nil, err
 	}
 	gatewayConfig := gateway.Config{HTTP: n.http, GRPC: n.grpc, TLS: apiTLS, Auth: auth, SpoolDir: cfg.DataDir, Log: log}
 	if err := n.openStores(ctx, cfg, conn, check, gatewayConfig); err != nil {
@@ -113,7 +119,7 @@ func openNode(ctx context.Context, cfg *config, log *slog.Logger) (_ *node, err 
 }
 
 // listen opens one of the API's listeners.
-func (n *node) listen(ctx context.Context, flag, addr string) (net.Listener, error) {
+func (n *node) listen(ctx context.Context, cfg *config, flag, addr string) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -124,6 +130,10 @@ func (n *node) listen(ctx context.Context, flag, addr string) (net.Listener, err
 	}
 	// The gateway closes it too, once it runs.
 	n.onClose(func() { _ = listener.Close() })
+	// A name may stand for another address than it seems to.
+	if err := cfg.checkListener(flag, listener.Addr().String()); err != nil {
+		return nil, err
+	}
 	return listener, nil
 }
 
@@ -295,6 +305,9 @@ func (n *node) run(ctx context.Context) error {
 	group.Go(func() error { return n.gateway.Run(ctx) })
 	group.Go(func() error { return n.watch(ctx) })
 	group.Go(func() error { return n.webhooks.Run(ctx, n.gateway.MessageBody) })
+	for _, follow := range n.following {
+		group.Go(func() error { return follow(ctx) })
+	}
 	return group.Wait()
 }
 
@@ -336,16 +349,4 @@ func (c *config) openKey() (*secret.Box, error) {
 		path = filepath.Join(c.DataDir, "secret.key")
 	}
 	return secret.OpenFile(path)
-}
-
-// apiTLS is what the API's listeners speak, nil for clear text.
-func (c *config) apiTLS() (*tls.Config, error) {
-	if c.TLSCert == "" {
-		return nil, nil
-	}
-	certificate, err := newCertificate(c.TLSCert, c.TLSKey)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}, nil
 }

@@ -54,7 +54,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) error {
 	})
 	defer stopping()
 	scheme := "http"
-	if cfg.TLSCert != "" {
+	if cfg.transport.encrypts() {
 		scheme = "https"
 	}
 	log.Info("ready",

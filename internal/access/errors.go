@@ -1,10 +1,5 @@
 package access
 
-import (
-	"context"
-	"errors"
-)
-
 // InvalidError is [ErrInvalid] with what is wrong. It is for credentials of
 // which it is certain that they were once made for somebody: who holds those may
 // know why they are of no use, and nobody else learns from it.
@@ -26,27 +21,3 @@ type UnavailableError struct {
 
 func (e *UnavailableError) Error() string { return "credentials cannot be checked: " + e.Err.Error() }
 func (e *UnavailableError) Unwrap() error { return e.Err }
-
-// ways are several authenticators as one.
-type ways []Authenticator
-
-// AnyOf joins several ways in. They are asked in their order until one does not
-// answer [ErrInvalid], so each has to tell from the form of what is shown whether
-// it is its own. Of several that call it invalid the first with an [InvalidError]
-// is heard.
-func AnyOf(authenticators ...Authenticator) Authenticator { return ways(authenticators) }
-
-// Authenticate implements [Authenticator].
-func (w ways) Authenticate(ctx context.Context, shown Credentials) (Principal, error) {
-	refusal := ErrInvalid
-	for _, way := range w {
-		who, err := way.Authenticate(ctx, shown)
-		if !errors.Is(err, ErrInvalid) {
-			return who, err
-		}
-		if refusal == ErrInvalid { //nolint:errorlint // whether it is still the bare one
-			refusal = err
-		}
-	}
-	return Principal{}, refusal
-}
