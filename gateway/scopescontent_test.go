@@ -10,7 +10,7 @@ import (
 // Who may send and not read must not have mail sent to themselves to read it.
 func TestSendingNeedsWhatItReads(t *testing.T) {
 	t.Parallel()
-	h, r := guarded(t, options{})
+	h := newHouse(t, options{})
 	name := "/v1/" + h.account(t)
 	to := to("me@example.com")
 	message := idOf(name[len("/v1/"):])
@@ -31,17 +31,17 @@ func TestSendingNeedsWhatItReads(t *testing.T) {
 		"an upload of the caller": {object{"to": to, "attachments": []object{{"upload": "uploads/u"}}}, nil},
 	} {
 		path := name + "/submissions"
-		missing := func(who caller) bool {
-			return who.do(t, h, http.MethodPost, path, test.content).status == http.StatusForbidden
+		missing := func(who holder) bool {
+			return who.asks(t, http.MethodPost, path, test.content).status == http.StatusForbidden
 		}
-		if got := missing(r.give(access.Grant{Scopes: []access.Scope{send}})); got != (test.needs != nil) {
+		if got := missing(h.give(t, access.Grant{Scopes: []access.Scope{send}})); got != (test.needs != nil) {
 			t.Errorf("%s: refused to who may only send: %t", what, got)
 		}
-		if missing(r.give(access.Grant{Scopes: append([]access.Scope{send}, test.needs...)})) {
+		if missing(h.give(t, access.Grant{Scopes: append([]access.Scope{send}, test.needs...)})) {
 			t.Errorf("%s is refused though nothing is missing", what)
 		}
 	}
-	r.give(access.Grant{Scopes: []access.Scope{send}}).do(t, h, http.MethodPost, name+"/submissions:merge", object{
+	h.give(t, access.Grant{Scopes: []access.Scope{send}}).asks(t, http.MethodPost, name+"/submissions:merge", object{
 		"submission": object{"subject": "x", "text": "x", "attachments": []object{{"attachment": message + "/attachments/2"}}},
 		"recipients": []object{{"to": object{"address": "me@example.com"}}},
 	}).refused(t, http.StatusForbidden, "SCOPE_MISSING")
@@ -49,17 +49,17 @@ func TestSendingNeedsWhatItReads(t *testing.T) {
 
 func TestWebhooksNeedWhatTheySend(t *testing.T) {
 	t.Parallel()
-	h, r := guarded(t, options{})
-	manage := r.give(access.Grant{Scopes: []access.Scope{access.WebhooksAdmin}})
-	events := r.give(access.Grant{Scopes: []access.Scope{access.WebhooksAdmin, access.EventsRead}})
-	messages := r.give(access.Grant{Scopes: []access.Scope{access.WebhooksAdmin, access.EventsRead, access.MessagesRead}})
-	create := func(who caller, payload string) answer {
-		return who.do(t, h, http.MethodPost, "/v1/webhooks", object{"url": "https://example.com/", "payload": payload})
+	h := newHouse(t, options{})
+	manage := h.give(t, access.Grant{Scopes: []access.Scope{access.WebhooksAdmin}})
+	events := h.give(t, access.Grant{Scopes: []access.Scope{access.WebhooksAdmin, access.EventsRead}})
+	messages := h.give(t, access.Grant{Scopes: []access.Scope{access.WebhooksAdmin, access.EventsRead, access.MessagesRead}})
+	create := func(who holder, payload string) answer {
+		return who.asks(t, http.MethodPost, "/v1/webhooks", object{"url": "https://example.com/", "payload": payload})
 	}
 	for payload, allowed := range map[string][]bool{
 		"THIN": {true, true, true}, "ENVELOPE": {false, true, true}, "PAYLOAD_UNSPECIFIED": {false, true, true}, "BODY": {false, false, true},
 	} {
-		for i, who := range []caller{manage, events, messages} {
+		for i, who := range []holder{manage, events, messages} {
 			a := create(who, payload)
 			if allowed[i] {
 				a.ok(t)
@@ -69,24 +69,24 @@ func TestWebhooksNeedWhatTheySend(t *testing.T) {
 		}
 	}
 	thin := "/v1/" + create(manage, "THIN").ok(t)["name"].(string)
-	manage.do(t, h, http.MethodPatch, thin, object{"payload": "BODY"}).refused(t, http.StatusForbidden, "SCOPE_MISSING")
-	events.do(t, h, http.MethodPatch, thin, object{"payload": "ENVELOPE"}).ok(t)
+	manage.asks(t, http.MethodPatch, thin, object{"payload": "BODY"}).refused(t, http.StatusForbidden, "SCOPE_MISSING")
+	events.asks(t, http.MethodPatch, thin, object{"payload": "ENVELOPE"}).ok(t)
 	// What is sent already cannot be had by a change of where it goes.
-	manage.do(t, h, http.MethodPatch, thin, object{"url": "https://evil.example.com/"}).refused(t, http.StatusForbidden, "SCOPE_MISSING")
-	manage.do(t, h, http.MethodPatch, thin, object{"types": []string{"message.created"}}).refused(t, http.StatusForbidden, "SCOPE_MISSING")
-	manage.do(t, h, http.MethodPatch, thin, object{"displayName": "x", "maxConcurrency": 2}).ok(t)
+	manage.asks(t, http.MethodPatch, thin, object{"url": "https://evil.example.com/"}).refused(t, http.StatusForbidden, "SCOPE_MISSING")
+	manage.asks(t, http.MethodPatch, thin, object{"types": []string{"message.created"}}).refused(t, http.StatusForbidden, "SCOPE_MISSING")
+	manage.asks(t, http.MethodPatch, thin, object{"displayName": "x", "maxConcurrency": 2}).ok(t)
 }
 
 // Templates are everybody's: who is bound to some accounts may use them.
 func TestTemplatesAndBoundTokens(t *testing.T) {
 	t.Parallel()
-	h, r := guarded(t, options{})
-	bound := r.give(access.Grant{Scopes: allScopes(), Accounts: []string{"ann"}})
+	h := newHouse(t, options{})
+	bound := h.give(t, access.Grant{Scopes: allScopes(), Accounts: []string{"ann"}})
 	path := "/v1/templates/" + freshID()
 	h.do(t, http.MethodPost, "/v1/templates?templateId="+path[len("/v1/templates/"):], object{"subject": "x", "text": "x"}).ok(t)
-	bound.do(t, h, http.MethodGet, path, nil).ok(t)
-	bound.do(t, h, http.MethodGet, "/v1/templates", nil).ok(t)
-	bound.do(t, h, http.MethodPatch, path, object{"subject": "y"}).refused(t, http.StatusForbidden, "GRANT_EXCEEDED")
-	bound.do(t, h, http.MethodDelete, path, nil).refused(t, http.StatusForbidden, "GRANT_EXCEEDED")
-	bound.do(t, h, http.MethodPost, "/v1/templates", object{"subject": "x", "text": "x"}).refused(t, http.StatusForbidden, "GRANT_EXCEEDED")
+	bound.asks(t, http.MethodGet, path, nil).ok(t)
+	bound.asks(t, http.MethodGet, "/v1/templates", nil).ok(t)
+	bound.asks(t, http.MethodPatch, path, object{"subject": "y"}).refused(t, http.StatusForbidden, "GRANT_EXCEEDED")
+	bound.asks(t, http.MethodDelete, path, nil).refused(t, http.StatusForbidden, "GRANT_EXCEEDED")
+	bound.asks(t, http.MethodPost, "/v1/templates", object{"subject": "x", "text": "x"}).refused(t, http.StatusForbidden, "GRANT_EXCEEDED")
 }

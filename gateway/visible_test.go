@@ -33,18 +33,18 @@ func same(t testing.TB, hidden, missing answer, hiddenID, missingID string) {
 
 func TestListsShowWhatACallerSees(t *testing.T) {
 	t.Parallel()
-	h, r := guarded(t, options{})
+	h := newHouse(t, options{})
 	own, second, hidden := h.labelled(t, "team", "sales"), h.labelled(t, "team", "sales"), h.labelled(t, "team", "law")
-	byLabel := r.give(access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "sales"}})
-	byID := r.give(access.Grant{Scopes: allScopes(), Accounts: []string{idOf(own), "nobody"}})
-	neither := r.give(access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "tax"}})
+	byLabel := h.give(t, access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "sales"}})
+	byID := h.give(t, access.Grant{Scopes: allScopes(), Accounts: []string{idOf(own), "nobody"}})
+	neither := h.give(t, access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "tax"}})
 	for name, test := range map[string]struct {
-		who  caller
+		who  holder
 		want []string
 	}{"by label": {byLabel, []string{own, second}}, "by id": {byID, []string{own}}, "none": {neither, nil}} {
 		page, seen := "", map[string]bool{}
 		for range 5 { // a page with one each: nothing tells how many are passed over
-			a := test.who.do(t, h, http.MethodGet, "/v1/accounts"+values("pageSize", "1", "pageToken", page), nil)
+			a := test.who.asks(t, http.MethodGet, "/v1/accounts"+values("pageSize", "1", "pageToken", page), nil)
 			o := a.ok(t)
 			if strings.Contains(string(a.body), idOf(hidden)) {
 				t.Errorf("%s: %s", name, a.body)
@@ -65,48 +65,48 @@ func TestListsShowWhatACallerSees(t *testing.T) {
 			}
 		}
 	}
-	if got := list(byLabel.do(t, h, http.MethodGet, "/v1/accounts"+values("filter", "labels.team = law"), nil).ok(t), "accounts"); len(got) > 0 {
+	if got := list(byLabel.asks(t, http.MethodGet, "/v1/accounts"+values("filter", "labels.team = law"), nil).ok(t), "accounts"); len(got) > 0 {
 		t.Errorf("the filter finds %v", got)
 	}
 	// A page token of who sees something else is none.
-	token := byLabel.do(t, h, http.MethodGet, "/v1/accounts?pageSize=1", nil).ok(t)["nextPageToken"].(string)
-	byID.do(t, h, http.MethodGet, "/v1/accounts"+values("pageSize", "1", "pageToken", token), nil).refused(t, 400, "PAGE_TOKEN_MISMATCH")
+	token := byLabel.asks(t, http.MethodGet, "/v1/accounts?pageSize=1", nil).ok(t)["nextPageToken"].(string)
+	byID.asks(t, http.MethodGet, "/v1/accounts"+values("pageSize", "1", "pageToken", token), nil).refused(t, 400, "PAGE_TOKEN_MISMATCH")
 }
 
 func TestAccountsOutsideOfAGrantCannotBeMade(t *testing.T) {
 	t.Parallel()
-	h, r := guarded(t, options{})
+	h := newHouse(t, options{})
 	hidden := h.labelled(t, "team", "law")
-	byID := r.give(access.Grant{Scopes: allScopes(), Accounts: []string{"mine" + freshID()}})
-	byLabel := r.give(access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "sales"}})
+	byID := h.give(t, access.Grant{Scopes: allScopes(), Accounts: []string{"mine" + freshID()}})
+	byLabel := h.give(t, access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "sales"}})
 	settings := func(labels object) object {
 		o := newAccount("ann@example.com")
 		o["labels"] = labels
 		return o
 	}
 	missing := freshID()
-	for _, who := range []caller{byID, byLabel} {
+	for _, who := range []holder{byID, byLabel} {
 		for _, query := range []string{"?accountId=", "?validateOnly=true&accountId="} {
 			for _, labels := range []object{{}, {"team": "sales"}, {"team": "law"}} {
-				there := who.do(t, h, http.MethodPost, "/v1/accounts"+query+idOf(hidden), settings(labels))
+				there := who.asks(t, http.MethodPost, "/v1/accounts"+query+idOf(hidden), settings(labels))
 				there.refused(t, 403, "GRANT_EXCEEDED")
-				same(t, there, who.do(t, h, http.MethodPost, "/v1/accounts"+query+missing, settings(labels)), idOf(hidden), missing)
+				same(t, there, who.asks(t, http.MethodPost, "/v1/accounts"+query+missing, settings(labels)), idOf(hidden), missing)
 			}
 		}
 	}
-	byLabel.do(t, h, http.MethodPost, "/v1/accounts", settings(nil)).refused(t, 403, "GRANT_EXCEEDED")
-	byID.do(t, h, http.MethodPost, "/v1/accounts", settings(object{"team": "sales"})).refused(t, 403, "GRANT_EXCEEDED")
-	made := byLabel.do(t, h, http.MethodPost, "/v1/accounts", settings(object{"team": "sales"}), "Idempotency-Key", "k").ok(t)["name"].(string)
+	byLabel.asks(t, http.MethodPost, "/v1/accounts", settings(nil)).refused(t, 403, "GRANT_EXCEEDED")
+	byID.asks(t, http.MethodPost, "/v1/accounts", settings(object{"team": "sales"})).refused(t, 403, "GRANT_EXCEEDED")
+	made := byLabel.asks(t, http.MethodPost, "/v1/accounts", settings(object{"team": "sales"}), "Idempotency-Key", "k").ok(t)["name"].(string)
 
 	// It cannot be given away, nor become what the caller does not see.
-	byLabel.do(t, h, http.MethodPatch, "/v1/"+made+"?updateMask=labels", object{}).refused(t, 403, "GRANT_EXCEEDED")
-	byLabel.do(t, h, http.MethodPatch, "/v1/"+made, object{"labels": object{"team": "law"}}).refused(t, 403, "GRANT_EXCEEDED")
-	byLabel.do(t, h, http.MethodPatch, "/v1/"+made, object{"labels": object{"team": "sales", "floor": "2"}}).ok(t)
+	byLabel.asks(t, http.MethodPatch, "/v1/"+made+"?updateMask=labels", object{}).refused(t, 403, "GRANT_EXCEEDED")
+	byLabel.asks(t, http.MethodPatch, "/v1/"+made, object{"labels": object{"team": "law"}}).refused(t, 403, "GRANT_EXCEEDED")
+	byLabel.asks(t, http.MethodPatch, "/v1/"+made, object{"labels": object{"team": "sales", "floor": "2"}}).ok(t)
 	// Once it is taken, not even the repetition of its creation shows it.
 	h.do(t, http.MethodPatch, "/v1/"+made, object{"labels": object{"team": "law"}}).ok(t)
-	byLabel.do(t, h, http.MethodPost, "/v1/accounts", settings(object{"team": "sales"}), "Idempotency-Key", "k").refused(t, 400, "REQUEST_ID_REUSED")
-	byLabel.do(t, h, http.MethodGet, "/v1/"+made, nil).refused(t, 404, "ACCOUNT_NOT_FOUND")
-	byLabel.do(t, h, http.MethodDelete, "/v1/"+made, nil).refused(t, 404, "ACCOUNT_NOT_FOUND")
+	byLabel.asks(t, http.MethodPost, "/v1/accounts", settings(object{"team": "sales"}), "Idempotency-Key", "k").refused(t, 400, "REQUEST_ID_REUSED")
+	byLabel.asks(t, http.MethodGet, "/v1/"+made, nil).refused(t, 404, "ACCOUNT_NOT_FOUND")
+	byLabel.asks(t, http.MethodDelete, "/v1/"+made, nil).refused(t, 404, "ACCOUNT_NOT_FOUND")
 	h.get(t, "/v1/"+made)
 }
 
@@ -114,13 +114,13 @@ func TestAccountsOutsideOfAGrantCannotBeMade(t *testing.T) {
 // nor learns that there is one.
 func TestRequestIDsAreOnesOwn(t *testing.T) {
 	t.Parallel()
-	h, r := guarded(t, options{})
+	h := newHouse(t, options{})
 	sales := access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "sales"}}
-	a, b := r.give(sales), r.give(sales)
+	a, b := h.give(t, sales), h.give(t, sales)
 	settings := newAccount("ann@example.com")
 	settings["labels"] = object{"team": "sales"}
-	create := func(who caller, settings object) answer {
-		return who.do(t, h, http.MethodPost, "/v1/accounts", settings, "Idempotency-Key", "same")
+	create := func(who holder, settings object) answer {
+		return who.asks(t, http.MethodPost, "/v1/accounts", settings, "Idempotency-Key", "same")
 	}
 	first := create(a, settings).ok(t)["name"]
 	if again := create(a, settings).ok(t)["name"]; again != first {
@@ -130,8 +130,8 @@ func TestRequestIDsAreOnesOwn(t *testing.T) {
 	if other := create(b, settings).ok(t)["name"]; other == first {
 		t.Error("another caller gets the account of the first")
 	}
-	hook := func(who caller) object {
-		return who.do(t, h, http.MethodPost, "/v1/webhooks",
+	hook := func(who holder) object {
+		return who.asks(t, http.MethodPost, "/v1/webhooks",
 			object{"url": "https://example.com/", "accountLabels": object{"team": "sales"}}, "Idempotency-Key", "same").ok(t)
 	}
 	if hook(a)["secret"] == hook(b)["secret"] {
@@ -141,13 +141,13 @@ func TestRequestIDsAreOnesOwn(t *testing.T) {
 
 func TestWebhooksKeepWithinAGrant(t *testing.T) {
 	t.Parallel()
-	h, r := guarded(t, options{})
+	h := newHouse(t, options{})
 	ann, bob := h.labelled(t, "team", "sales"), h.labelled(t, "team", "law")
-	byID := r.give(access.Grant{Scopes: allScopes(), Accounts: []string{idOf(ann)}})
-	byLabel := r.give(access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "sales"}})
+	byID := h.give(t, access.Grant{Scopes: allScopes(), Accounts: []string{idOf(ann)}})
+	byLabel := h.give(t, access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "sales"}})
 	url, _ := endpoint(t, http.StatusOK)
 	for name, test := range map[string]struct {
-		who    caller
+		who    holder
 		fields object
 		reason string
 	}{
@@ -162,7 +162,7 @@ func TestWebhooksKeepWithinAGrant(t *testing.T) {
 		"an account that has a label": {byLabel, object{"accounts": []string{ann}}, "GRANT_EXCEEDED"},
 	} {
 		test.fields["url"] = url
-		a := test.who.do(t, h, http.MethodPost, "/v1/webhooks", test.fields)
+		a := test.who.asks(t, http.MethodPost, "/v1/webhooks", test.fields)
 		switch test.reason {
 		case "":
 			a.ok(t)
@@ -176,51 +176,51 @@ func TestWebhooksKeepWithinAGrant(t *testing.T) {
 		}
 	}
 	all := "/v1/" + h.do(t, http.MethodPost, "/v1/webhooks?webhookId="+freshID(), object{"url": url}).ok(t)["name"].(string)
-	own := "/v1/" + byID.do(t, h, http.MethodPost, "/v1/webhooks", object{"url": url, "accounts": []string{ann}}).ok(t)["name"].(string)
-	for _, who := range []caller{byID, byLabel} {
-		same(t, who.do(t, h, http.MethodGet, all, nil), who.do(t, h, http.MethodGet, "/v1/webhooks/nothing", nil), "", "")
-		who.do(t, h, http.MethodPost, "/v1/webhooks?webhookId="+idOf(all[len("/v1/webhooks/"):]), object{"url": url, "accounts": []string{ann}, "accountLabels": object{"team": "sales"}}).
+	own := "/v1/" + byID.asks(t, http.MethodPost, "/v1/webhooks", object{"url": url, "accounts": []string{ann}}).ok(t)["name"].(string)
+	for _, who := range []holder{byID, byLabel} {
+		same(t, who.asks(t, http.MethodGet, all, nil), who.asks(t, http.MethodGet, "/v1/webhooks/nothing", nil), "", "")
+		who.asks(t, http.MethodPost, "/v1/webhooks?webhookId="+idOf(all[len("/v1/webhooks/"):]), object{"url": url, "accounts": []string{ann}, "accountLabels": object{"team": "sales"}}).
 			refused(t, 403, "GRANT_EXCEEDED")
-		listed := who.do(t, h, http.MethodGet, "/v1/webhooks", nil)
+		listed := who.asks(t, http.MethodGet, "/v1/webhooks", nil)
 		if strings.Contains(string(listed.body), all[len("/v1/"):]) {
 			t.Errorf("a webhook for all accounts is listed: %s", listed.body)
 		}
 	}
-	byLabel.do(t, h, http.MethodGet, own, nil).refused(t, 404, "WEBHOOK_NOT_FOUND")
+	byLabel.asks(t, http.MethodGet, own, nil).refused(t, 404, "WEBHOOK_NOT_FOUND")
 	// Neither can it be widened, nor does it stay visible when somebody else does.
-	byID.do(t, h, http.MethodPatch, own+"?updateMask=accounts", object{}).refused(t, 403, "GRANT_EXCEEDED")
-	byID.do(t, h, http.MethodPatch, own, object{"displayName": "mine"}).ok(t)
+	byID.asks(t, http.MethodPatch, own+"?updateMask=accounts", object{}).refused(t, 403, "GRANT_EXCEEDED")
+	byID.asks(t, http.MethodPatch, own, object{"displayName": "mine"}).ok(t)
 	h.do(t, http.MethodPatch, own+"?updateMask=accounts", object{}).ok(t)
-	byID.do(t, h, http.MethodPatch, own, object{"url": url + "/elsewhere"}).refused(t, 404, "WEBHOOK_NOT_FOUND")
-	byID.do(t, h, http.MethodPost, own+":rotateSecret", object{}).refused(t, 404, "WEBHOOK_NOT_FOUND")
+	byID.asks(t, http.MethodPatch, own, object{"url": url + "/elsewhere"}).refused(t, 404, "WEBHOOK_NOT_FOUND")
+	byID.asks(t, http.MethodPost, own+":rotateSecret", object{}).refused(t, 404, "WEBHOOK_NOT_FOUND")
 }
 
 func TestEventsOfWhatACallerSees(t *testing.T) {
 	t.Parallel()
-	h, r := guarded(t, options{})
+	h := newHouse(t, options{})
 	ann, bob := h.labelled(t, "team", "sales"), h.labelled(t, "team", "law")
 	before := h.get(t, "/v1/events:cursor")["cursor"].(string)
-	byID := r.give(access.Grant{Scopes: allScopes(), Accounts: []string{idOf(ann)}})
-	byLabel := r.give(access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "sales"}})
-	open := h.watch(t, values("cursor", before), "Authorization", "Bearer "+byLabel.token)
+	byID := h.give(t, access.Grant{Scopes: allScopes(), Accounts: []string{idOf(ann)}})
+	byLabel := h.give(t, access.Grant{Scopes: allScopes(), Labels: map[string]string{"team": "sales"}})
+	open := h.watch(t, values("cursor", before), "Authorization", "Bearer "+byLabel.text)
 	pens := map[string]*pen{ann: h.pen(t, ann), bob: h.pen(t, bob)}
 	pens[bob].write("canary")
 	pens[ann].write("a")
 	pens[bob].write("canary")
-	for _, who := range []caller{byID, byLabel} {
+	for _, who := range []holder{byID, byLabel} {
 		for _, path := range []string{"/v1/accounts/-/events", "/v1/" + ann + "/events"} {
-			a := who.do(t, h, http.MethodGet, path+values("afterCursor", before), nil)
+			a := who.asks(t, http.MethodGet, path+values("afterCursor", before), nil)
 			events := list(a.ok(t), "events")
 			if len(events) != 1 || detail(events[0]["event"].(object)) != "a" || strings.Contains(string(a.body), "canary") {
 				t.Errorf("%s: %s", path, a.body)
 			}
 		}
-		same(t, who.do(t, h, http.MethodGet, "/v1/"+bob+"/events", nil), who.do(t, h, http.MethodGet, "/v1/accounts/nobody/events", nil), idOf(bob), "nobody")
-		if got, _ := h.watch(t, values("cursor", before), "Authorization", "Bearer "+who.token).take(1); got[0] != "a" {
+		same(t, who.asks(t, http.MethodGet, "/v1/"+bob+"/events", nil), who.asks(t, http.MethodGet, "/v1/accounts/nobody/events", nil), idOf(bob), "nobody")
+		if got, _ := h.watch(t, values("cursor", before), "Authorization", "Bearer "+who.text).take(1); got[0] != "a" {
 			t.Errorf("watched %v", got)
 		}
-		who.do(t, h, http.MethodPost, "/v1/events:ticket", object{"accounts": []string{bob}}).refused(t, 404, "ACCOUNT_NOT_FOUND")
-		ticket := who.do(t, h, http.MethodPost, "/v1/events:ticket", object{}).ok(t)["ticket"].(string)
+		who.asks(t, http.MethodPost, "/v1/events:ticket", object{"accounts": []string{bob}}).refused(t, 404, "ACCOUNT_NOT_FOUND")
+		ticket := who.asks(t, http.MethodPost, "/v1/events:ticket", object{}).ok(t)["ticket"].(string)
 		if resp := h.bare(t, "/v1/events:watch"+values("ticket", ticket, "accounts", bob)); resp.StatusCode != http.StatusNotFound {
 			t.Errorf("a ticket opens the events of an account that its maker does not see: %d", resp.StatusCode)
 		}
