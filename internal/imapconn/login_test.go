@@ -185,10 +185,7 @@ func TestGreeting(t *testing.T) {
 			script: `S: * OK [CAPABILITY IMAP4rev1 STARTTLS] hi
 				C: $t STARTTLS
 				S: $t OK go\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN`,
-			check: func(err error) bool {
-				var protocol *ProtocolError
-				return errors.As(err, &protocol)
-			}},
+			check: isTLSError},
 		{name: "not TLS", script: "S: * OK hi\nignore", mode: ModeTLS, check: isTLSError},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

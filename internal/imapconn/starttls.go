@@ -28,7 +28,7 @@ func (c *Conn) startTLS(ctx context.Context, cfg *Config) error {
 	// Whatever follows the server's OK in clear was put there by somebody in
 	// between, to be taken for an answer under TLS.
 	if c.dec.Buffered() > 0 {
-		return c.fail(&ProtocolError{Command: "STARTTLS", Err: errors.New("data in clear behind the server's consent")})
+		return c.fail(&TLSError{Err: errors.New("data in clear follows the server's consent to STARTTLS: somebody in between may have put it there")})
 	}
 	if err := c.handshake(ctx, cfg); err != nil {
 		return c.fail(err)

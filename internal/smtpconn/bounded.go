@@ -21,10 +21,15 @@ type boundedConn struct {
 	net.Conn
 	silence time.Duration
 	heard   atomic.Int64 // bytes since the last write
+	// frugal makes it give out one byte at a time, so that nothing is read ahead.
+	frugal bool
 }
 
 // Read implements io.Reader.
 func (c *boundedConn) Read(p []byte) (int, error) {
+	if c.frugal && len(p) > 1 {
+		p = p[:1]
+	}
 	n, err := c.Conn.Read(p)
 	if c.heard.Add(int64(n)) > maxAnswer {
 		return 0, errTalkative

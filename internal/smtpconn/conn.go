@@ -105,7 +105,12 @@ func (c *Conn) secure(ctx context.Context) error {
 	case imapconn.ModeSTARTTLS:
 		// It says EHLO before it can be given a name or a time-out.
 		_ = bounded.SetDeadline(time.Now().Add(c.config.commandTimeout()))
+		// What somebody in between puts behind the server's consent must not be
+		// taken for an answer under TLS. Unread, it goes into the handshake, which
+		// fails; go-smtp's client would have dropped it unnoticed.
+		bounded.frugal = true
 		client, err := smtp.NewClientStartTLS(bounded, c.config.tlsConfig())
+		bounded.frugal = false
 		if err != nil {
 			return tlsError(err)
 		}
