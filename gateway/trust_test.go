@@ -45,7 +45,10 @@ func TestPrivateServerIsPinned(t *testing.T) {
 	patch := func(mask string, body object) answer {
 		return h.do(t, http.MethodPatch, "/v1/"+name+mask, object{"imap": body})
 	}
-	patch("", object{"tls": object{"pinnedKeys": []string{key}}}).ok(t)
+	trustIn := func(pins ...string) object { return object{"pinnedKeys": pins} }
+	// Who trusts somebody else sends the password to somebody else.
+	patch("", object{"tls": trustIn(key)}).refused(t, 400, "CREDENTIAL_REQUIRED")
+	patch("", object{"tls": trustIn(key), "password": password}).ok(t)
 	h.get(t, folders)
 	if step := h.step(t, name, "TLS"); step["outcome"] != "PASSED" || step["certificate"].(object)["key"] != key {
 		t.Errorf("after pinning: %v", step)
@@ -55,23 +58,24 @@ func TestPrivateServerIsPinned(t *testing.T) {
 		return trust["pinnedKeys"]
 	}
 	for mask, body := range map[string]object{
-		"":                          {"password": password},
-		"?updateMask=imap.username": {"username": user},
-		"?updateMask=imap.host":     {"host": "localhost"},
-		"?updateMask=imap.tlsMode":  {}, // back to TLS
+		"":                                    {"password": password},
+		"?updateMask=imap.username":           {"username": user},
+		"?updateMask=imap.tlsMode":            {}, // back to TLS
+		"?updateMask=imap.host,imap.password": {"host": "localhost", "password": password},
 	} {
 		patch(mask, body).ok(t)
 		if got, _ := pins().([]any); len(got) != 1 || got[0] != key {
 			t.Errorf("after an update of %s %v the pins are %v", mask, body, got)
 		}
 	}
-	patch("", object{"tlsMode": "PLAINTEXT", "port": server.Port()}).refused(t, 400, "ARGUMENT_INVALID")
+	patch("", object{"tlsMode": "PLAINTEXT", "port": server.Port(), "password": password}).refused(t, 400, "ARGUMENT_INVALID")
 
 	// Another key, such as that of somebody in between.
 	stranger := account.KeyPin(tlstest.NewAuthority(t, time.Time{}).Certificate)
-	patch("", object{"tls": object{"pinnedKeys": []string{stranger}}}).ok(t)
+	patch("", object{"tls": trustIn(stranger), "password": password}).ok(t)
 	h.do(t, http.MethodGet, folders, nil).refused(t, 400, "IMAP_TLS_FAILED")
-	patch("?updateMask=imap.tls", object{}).ok(t)
+	patch("?updateMask=imap.tls", object{}).refused(t, 400, "CREDENTIAL_REQUIRED")
+	patch("?updateMask=imap.tls,imap.password", object{"password": password}).ok(t)
 	if pins() != nil {
 		t.Errorf("after clearing: %v", pins())
 	}

@@ -12,8 +12,12 @@ type destination struct {
 	tokenURL string
 }
 
-func (d destination) equal(other destination) bool {
-	return d.tokenURL == other.tokenURL && d.server.sameConnection(other.server)
+// within reports whether whoever passes for the destination has passed for an earlier
+// one before.
+func (d destination) within(earlier destination) bool {
+	trust := earlier.server.Trust
+	earlier.server.Trust = d.server.Trust
+	return d.tokenURL == earlier.tokenURL && d.server.sameConnection(earlier.server) && d.server.Trust.within(&trust)
 }
 
 // server is what a connection is made to, whoever logs in.
@@ -66,7 +70,7 @@ func Redirected(before, after *Account, given func(field string) bool) []string 
 	earlier := before.entrusted()
 	var fields []string
 	for field, destinations := range after.entrusted() {
-		fresh := func(d destination) bool { return !slices.ContainsFunc(earlier[field], d.equal) }
+		fresh := func(d destination) bool { return !slices.ContainsFunc(earlier[field], d.within) }
 		if !given(field) && slices.ContainsFunc(destinations, fresh) {
 			fields = append(fields, field)
 		}

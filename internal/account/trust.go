@@ -42,6 +42,18 @@ func (t *Trust) equal(other *Trust) bool {
 	return t.Authorities == other.Authorities && slices.Equal(t.Pins, other.Pins)
 }
 
+// within reports whether all servers that are recognised were so by an earlier Trust.
+func (t *Trust) within(earlier *Trust) bool {
+	switch {
+	case t.equal(earlier):
+		return true
+	case t.Authorities != earlier.Authorities || len(t.Pins) == 0 || earlier.IsZero():
+		return false
+	}
+	known := func(pin string) bool { return slices.Contains(earlier.Pins, pin) }
+	return len(earlier.Pins) == 0 || !slices.ContainsFunc(t.Pins, func(pin string) bool { return !known(pin) })
+}
+
 // KeyPin names the key of a certificate: the SHA-256 of its SubjectPublicKeyInfo
 // (RFC 7469 section 2.4), which stays when the certificate is renewed for the same
 // key.

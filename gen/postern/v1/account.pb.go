@@ -490,7 +490,8 @@ type MailServer struct {
 	Auth MailServer_Auth `protobuf:"varint,7,opt,name=auth,proto3,enum=postern.v1.MailServer_Auth" json:"auth,omitempty"`
 	// Whom to trust. Default: the authorities that the gateway's machine trusts, for
 	// the name in `host`. It stays when other fields are updated, and cannot stand
-	// beside `PLAINTEXT`.
+	// beside `PLAINTEXT`. An update that trusts more than before needs the credential
+	// again.
 	Tls *MailServer_Trust `protobuf:"bytes,8,opt,name=tls,proto3" json:"tls,omitempty"`
 	// The server's certificate is not checked, so anyone in between can read the
 	// password: whoever runs the gateway has listed the server for that. No caller
