@@ -106,8 +106,9 @@ type Config struct {
 	// acknowledges and passes nothing on is found by commands alone.
 	LinkTimeout time.Duration
 	// BeforeLogin, unless nil, is called before credentials are sent and may
-	// wait. An error ends the attempt to connect.
-	BeforeLogin func(ctx context.Context) error
+	// wait; done is called when they were accepted or refused. An error ends the
+	// attempt to connect.
+	BeforeLogin func(ctx context.Context) (done func(), err error)
 	// IdleRenewal is the age at which Idle begins its command anew; 0 means 20
 	// minutes. Some servers forget a client that idles for longer than theirs.
 	IdleRenewal time.Duration

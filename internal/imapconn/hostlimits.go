@@ -41,7 +41,7 @@ type host struct {
 }
 
 // NewHostLimits returns limits per host: the number of connections at a time,
-// and of logins in any second, which is also the burst. A number that is not
+// and of logins in any second as the server sees them, which is also the burst. A number that is not
 // positive means the default.
 func NewHostLimits(connections, loginsPerSecond int) *HostLimits {
 	if connections <= 0 {
@@ -63,9 +63,11 @@ type Place struct {
 // has no effect.
 func (p *Place) Release() { p.release() }
 
-// AwaitLogin waits until the connection may log in. It is what
-// [Config.BeforeLogin] is for.
-func (p *Place) AwaitLogin(ctx context.Context) error { return p.host.logins.wait(ctx) }
+// AwaitLogin waits until the connection may log in, and returns what is to be
+// called when it has. It is what [Config.BeforeLogin] is for.
+func (p *Place) AwaitLogin(ctx context.Context) (done func(), err error) {
+	return p.host.logins.begin(ctx)
+}
 
 // Acquire waits until a connection to the host may be opened, for as long as
 // ctx allows.
@@ -103,7 +105,11 @@ func (h *host) start(ctx context.Context, patient bool) error {
 		}
 		defer func() { <-h.patient }()
 	}
-	return h.starts.wait(ctx)
+	end, err := h.starts.begin(ctx)
+	if err == nil {
+		end()
+	}
+	return err
 }
 
 func (l *HostLimits) enter(name string) *host {
@@ -113,7 +119,7 @@ func (l *HostLimits) enter(name string) *host {
 	if h == nil {
 		h = &host{
 			slots: make(chan struct{}, l.connections), patient: make(chan struct{}, 1),
-			starts: newTurns(l.logins, turnWindow), logins: newTurns(l.logins, turnWindow),
+			starts: newTurns(l.logins, turnWindow, longestTurn), logins: newTurns(l.logins, turnWindow, longestTurn),
 		}
 		l.hosts[name] = h
 	}
@@ -134,7 +140,11 @@ func (l *HostLimits) leave(name string, h *host) {
 func (l *HostLimits) forget(name string, h *host) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h.users == 0 && h.starts.fresh() && h.logins.fresh() && l.hosts[name] == h {
+	switch {
+	case h.users > 0 || l.hosts[name] != h:
+	case h.starts.fresh() && h.logins.fresh():
 		delete(l.hosts, name)
+	default:
+		time.AfterFunc(turnWindow, func() { l.forget(name, h) })
 	}
 }

@@ -9,49 +9,65 @@ import (
 	"time"
 )
 
-// There are never more turns within a window than allowed, wherever it begins.
+// What is done in a turn is never seen more often within a window than there are
+// turns, wherever the window begins and whenever in the turn it is done.
 func TestTurns(t *testing.T) {
 	t.Parallel()
 	const perWindow, window = 5, 50 * time.Millisecond
-	turns := newTurns(perWindow, window)
+	turns := newTurns(perWindow, window, time.Minute)
 	var mu sync.Mutex
-	var given []time.Time
+	var seen []time.Time
 	var wg sync.WaitGroup
-	for range 4 {
+	for i := range 8 {
 		wg.Go(func() {
-			for range 6 {
-				if err := turns.wait(testContext(t)); err != nil {
+			for j := range 4 {
+				end, err := turns.begin(testContext(t))
+				if err != nil {
 					t.Error(err)
+					return
 				}
+				// As if the process stood still, for as long as makes it seem that
+				// a turn which began earlier is done later.
+				<-time.After(time.Duration((i+j)%3) * window / 2)
 				mu.Lock()
-				given = append(given, turns.latest())
+				seen = append(seen, time.Now())
 				mu.Unlock()
+				end()
+				end() // has no effect
 			}
 		})
 	}
 	wg.Wait()
-	slices.SortFunc(given, time.Time.Compare)
-	given = slices.CompactFunc(given, time.Time.Equal)
-	for i := perWindow; i < len(given); i++ {
-		if apart := given[i].Sub(given[i-perWindow]); apart < window {
+	slices.SortFunc(seen, time.Time.Compare)
+	for i := perWindow; i < len(seen); i++ {
+		if apart := seen[i].Sub(seen[i-perWindow]); apart < window {
 			t.Errorf("%d turns within %s", perWindow+1, apart)
+		}
+	}
+	waitFor(t, "all turns to be free", turns.fresh)
+}
+
+// A turn that nobody ends does not stand in the way of others for ever.
+func TestTurnsAreForgotten(t *testing.T) {
+	t.Parallel()
+	turns := newTurns(1, time.Millisecond, 10*time.Millisecond)
+	for range 3 {
+		if _, err := turns.begin(testContext(t)); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
 
-// latest is when the last turn was given out.
-func (t *turns) latest() time.Time { return time.Unix(0, t.last.Load()) }
-
 func TestTurnsEndWithTheContext(t *testing.T) {
 	t.Parallel()
-	turns := newTurns(1, time.Hour)
-	if err := turns.wait(testContext(t)); err != nil {
+	turns := newTurns(1, time.Hour, time.Hour)
+	if _, err := turns.begin(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(testContext(t), 5*time.Millisecond)
 	defer cancel()
-	for range 3 { // whoever gives up does not stand in the way
-		if err := turns.wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	for range 3 {
+		if _, err := turns.begin(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
 	}
@@ -91,7 +107,7 @@ func TestLoginsWaitForTheirTurn(t *testing.T) {
 	s := scripted(t, "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\nignore")
 	cfg := s.config()
 	asked := errors.New("not yet")
-	cfg.BeforeLogin = func(context.Context) error { return asked }
+	cfg.BeforeLogin = func(context.Context) (func(), error) { return nil, asked }
 	if _, err := Dial(testContext(t), cfg); !errors.Is(err, asked) {
 		t.Errorf("error %v", err)
 	}

@@ -28,9 +28,11 @@ func (c *Conn) login(ctx context.Context, cfg *Config) error {
 		return &AuthError{Err: errors.New("the server offers no mechanism for these credentials")}
 	}
 	if cfg.BeforeLogin != nil {
-		if err := cfg.BeforeLogin(ctx); err != nil {
+		done, err := cfg.BeforeLogin(ctx)
+		if err != nil {
 			return fmt.Errorf("wait to log in: %w", err)
 		}
+		defer done()
 	}
 	var last error
 	skip := make(map[string]bool)

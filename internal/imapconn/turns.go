@@ -2,57 +2,60 @@ package imapconn
 
 import (
 	"context"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
-// turnWindow is the time in which there are as many turns as there may be in a
-// second. It is a little longer than one, for what leaves here evenly arrives
-// elsewhere in bursts.
-const turnWindow = 1100 * time.Millisecond
+const (
+	// turnWindow is the time in which there are as many turns as there may be in a
+	// second. It is a little longer than one, for what leaves here evenly arrives
+	// elsewhere in bursts.
+	turnWindow = 1100 * time.Millisecond
+	// longestTurn is after how long a turn counts as over that nobody has ended: a
+	// server that lets somebody wait for a login must not keep out all others.
+	longestTurn = 3 * time.Second
+)
 
-// turns gives out turns: a number of them at once, and never more within a
-// window, wherever the window begins. Those who wait get theirs in order.
+// turns gives out turns: never more than a number of them are under way or have
+// ended within a window, wherever the window begins. So what is done in a turn is
+// not seen more often by whoever is at the other end, even if this process stands
+// still between a turn's beginning and its end. Those who wait get theirs in order.
 type turns struct {
-	window time.Duration
-	lock   chan struct{} // held by whoever is next
-	// The turns given out last; given[next] was the first of them.
-	given []time.Time
-	next  int
-	last  atomic.Int64 // when a turn was given out last, in Unix nanoseconds
+	window, longest time.Duration
+	free            chan struct{}
 }
 
-func newTurns(perWindow int, window time.Duration) *turns {
-	return &turns{window: window, lock: make(chan struct{}, 1), given: make([]time.Time, perWindow)}
-}
-
-// wait waits for a turn, for as long as ctx allows.
-func (t *turns) wait(ctx context.Context) error {
-	if err := hold(ctx, t.lock); err != nil {
-		return err
+func newTurns(perWindow int, window, longest time.Duration) *turns {
+	t := &turns{window: window, longest: longest, free: make(chan struct{}, perWindow)}
+	for range perWindow {
+		t.free <- struct{}{}
 	}
-	defer func() { <-t.lock }()
+	return t
+}
+
+// begin waits for a turn, for as long as ctx allows. The function that it returns
+// ends the turn; calling it again has no effect.
+func (t *turns) begin(ctx context.Context) (end func(), err error) {
 	if ctx.Err() != nil {
-		return ctx.Err() // although the lock was free
+		return nil, ctx.Err() // although there may be a turn
 	}
-	if due := time.Until(t.given[t.next].Add(t.window)); due > 0 {
-		timer := time.NewTimer(due)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	select {
+	case <-t.free:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	now := time.Now()
-	t.given[t.next] = now
-	t.next = (t.next + 1) % len(t.given)
-	t.last.Store(now.UnixNano())
-	return nil
+	over := sync.OnceFunc(func() {
+		time.AfterFunc(t.window, func() { t.free <- struct{}{} }) // which has room for it
+	})
+	forgotten := time.AfterFunc(t.longest, over)
+	return func() {
+		forgotten.Stop()
+		over()
+	}, nil
 }
 
 // fresh reports whether all turns can be had.
-func (t *turns) fresh() bool { return time.Since(time.Unix(0, t.last.Load())) >= t.window }
+func (t *turns) fresh() bool { return len(t.free) == cap(t.free) }
 
 // hold takes a place in slots.
 func hold(ctx context.Context, slots chan<- struct{}) error {
