@@ -29,7 +29,7 @@ func allowedMethods(urlPath string) string {
 		add(route)
 	}
 	// HEAD is taken wherever GET is, but for a watch, which has no end.
-	if slices.Contains(methods, http.MethodGet) && urlPath != "/v1/events:watch" {
+	if slices.Contains(methods, http.MethodGet) && urlPath != watchPath {
 		methods = append(methods, http.MethodHead)
 	}
 	slices.Sort(methods)

@@ -10,13 +10,15 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/postern-mail/postern/internal/access"
 )
 
 // handWritten has the routes that are not generated, by method and pattern.
 var handWritten = map[string]func(*Gateway, http.ResponseWriter, *http.Request, map[string]string){
 	"POST " + importPattern:                                       (*Gateway).importMessage,
 	"POST " + uploadPattern:                                       (*Gateway).createUpload,
-	"GET /v1/events:watch":                                        (*Gateway).watchSSE,
+	"GET " + watchPath:                                            (*Gateway).watchSSE,
 	"GET /v1/{name=accounts/*/messages/*}:raw":                    (*Gateway).downloadMessage,
 	"GET /v1/{name=accounts/*/messages/*/attachments/*}:download": (*Gateway).downloadAttachment,
 }
@@ -48,6 +50,12 @@ func (g *Gateway) admitByHand(
 	w http.ResponseWriter, r *http.Request, method string, authorization []string, call func(ctx context.Context) error,
 ) {
 	ctx, err := g.calls.admit(r.Context(), method, authorization)
+	if err == nil && access.From(r.Context()).ID == "" { // a ticket says who it is
+		var held *place
+		if held, err = g.entrance.ticketed(r, access.From(ctx)); err == nil {
+			defer held.give()
+		}
+	}
 	if err == nil {
 		var end func()
 		ctx, end = whileValid(ctx)

@@ -29,9 +29,15 @@ type calls struct {
 	log       *slog.Logger
 	// storage says why nothing can be stored, where that can be known.
 	storage func() error
+	// limiter keeps calls about one account within their limit, and lets them run.
+	// The rest of the limits is the entrance's.
+	limiter *limiter
 	// access writes a line for each call. It is off where the HTTP server
 	// writes the line.
 	access bool
+	// turns lets calls run by turns of their tokens. It is off where the HTTP server
+	// does that.
+	turns bool
 }
 
 // Metadata keys, which are header names too.
@@ -53,17 +59,30 @@ func (c *calls) admit(ctx context.Context, method string, authorization []string
 	if open(method) {
 		return access.With(ctx, access.Principal{ID: "-"}), nil
 	}
-	who, err := authenticate(ctx, c.auth, authorization)
-	noteCaller(ctx, who.ID)
-	ctx = access.With(ctx, who)
-	if err != nil {
-		return ctx, err
+	who := access.From(ctx)
+	if who.ID == "" { // or the entrance knows already
+		var err error
+		who, err = authenticate(ctx, c.auth, authorization)
+		ctx = access.With(ctx, who)
+		if err != nil {
+			noteCaller(ctx, who.ID)
+			return ctx, err
+		}
 	}
+	noteCaller(ctx, who.ID)
 	return ctx, mayCall(who, method)
 }
 
-// check validates a request by the rules in its proto file.
-func (c *calls) check(req any) error {
+// check validates a request by the rules in its proto file, and counts it for the
+// account that it is about.
+func (c *calls) check(ctx context.Context, req any) error {
+	if err := c.validate(req); err != nil {
+		return err
+	}
+	return c.limiter.account(ctx, req)
+}
+
+func (c *calls) validate(req any) error {
 	msg, ok := req.(proto.Message)
 	if !ok {
 		return nil
@@ -134,6 +153,7 @@ func (c *calls) note(ctx context.Context, method string, begin time.Time, err er
 // unary is the interceptor of calls with one answer.
 func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 	begin := time.Now()
+	defer claim(ctx)()
 	md, _ := metadata.FromIncomingContext(ctx)
 	ctx = withRequestID(ctx, md.Get(headerRequestID))
 	end := func() {}
@@ -152,10 +172,17 @@ func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		return nil, err
 	}
 	ctx, end = whileValid(ctx)
+	if c.turns {
+		ran, err := c.limiter.run(ctx, access.From(ctx).ID)
+		if err != nil {
+			return nil, err
+		}
+		defer ran()
+	}
 	if err := applyIdempotencyKey(req, md.Get(headerIdempotencyKey)); err != nil {
 		return nil, err
 	}
-	if err := c.check(req); err != nil {
+	if err := c.check(ctx, req); err != nil {
 		return nil, err
 	}
 	if err := c.room(info.FullMethod); err != nil {
@@ -167,6 +194,7 @@ func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 // stream is the interceptor of calls with many answers.
 func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	begin := time.Now()
+	defer claim(stream.Context())()
 	md, _ := metadata.FromIncomingContext(stream.Context())
 	ctx := withRequestID(stream.Context(), md.Get(headerRequestID))
 	end := func() {}
@@ -180,24 +208,26 @@ func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 		return err
 	}
 	ctx, end = whileValid(ctx)
-	return untilEnded(ctx, func() error {
-		return handler(srv, &checkedStream{ServerStream: stream, context: ctx, check: c.check})
+	pace := newPace(&c.limiter.limits)
+	return pace.run(ctx, func() error {
+		return handler(srv, &checkedStream{ServerStream: stream, context: ctx, check: c.check, pace: pace})
 	})
 }
 
-// unknownMethod answers calls of what there is not, in the form of all errors.
-func unknownMethod(_ any, stream grpc.ServerStream) error {
-	method, _ := grpc.MethodFromServerStream(stream)
+// unknownMethod is the failure of calls of what there is not.
+func unknownMethod(method string) *failure {
 	return refuse(codes.Unimplemented, reasonMethodNotAllowed, "There is no method %s here: see the reference, or ask by reflection.", said(method))
 }
 
-// checkedStream validates what the client sends and carries the call's context.
+// checkedStream validates what the client sends, does not wait for it for ever, and
+// carries the call's context.
 type checkedStream struct {
 	grpc.ServerStream
 	// A ServerStream hands its context out by a method: there is no other way
 	// to give the handler ours.
 	context context.Context //nolint:containedctx // see above
-	check   func(any) error
+	check   func(context.Context, any) error
+	pace    *pace
 }
 
 // Context implements [grpc.ServerStream].
@@ -205,10 +235,15 @@ func (s *checkedStream) Context() context.Context { return s.context }
 
 // RecvMsg implements [grpc.ServerStream].
 func (s *checkedStream) RecvMsg(m any) error {
-	if err := s.ServerStream.RecvMsg(m); err != nil {
+	if err := s.pace.receive(func() error { return s.ServerStream.RecvMsg(m) }); err != nil {
 		return err
 	}
-	return s.check(m)
+	return s.check(s.context, m)
+}
+
+// SendMsg implements [grpc.ServerStream].
+func (s *checkedStream) SendMsg(m any) error {
+	return s.pace.send(func() error { return s.ServerStream.SendMsg(m) })
 }
 
 // applyIdempotencyKey puts the Idempotency-Key header into the request_id of a

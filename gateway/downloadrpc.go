@@ -60,10 +60,10 @@ func (s *grpcSink) Write(p []byte) (int, error) {
 func (g *Gateway) downloadMessage(w http.ResponseWriter, r *http.Request, path map[string]string) {
 	g.byHand(w, r, posternv1.MessageService_DownloadMessage_FullMethodName, func(ctx context.Context) error {
 		req := &posternv1.DownloadMessageRequest{Name: path["name"]}
-		if err := g.checkDownload(r, req); err != nil {
+		if err := g.checkDownload(ctx, r, req); err != nil {
 			return err
 		}
-		return g.messages.downloadRaw(ctx, req, newHTTPSink(ctx, w))
+		return g.messages.downloadRaw(ctx, req, newHTTPSink(ctx, w, g.cfg.Limits.StallTimeout))
 	})
 }
 
@@ -72,18 +72,18 @@ func (g *Gateway) downloadMessage(w http.ResponseWriter, r *http.Request, path m
 func (g *Gateway) downloadAttachment(w http.ResponseWriter, r *http.Request, path map[string]string) {
 	g.byHand(w, r, posternv1.MessageService_DownloadAttachment_FullMethodName, func(ctx context.Context) error {
 		req := &posternv1.DownloadAttachmentRequest{Name: path["name"]}
-		if err := g.checkDownload(r, req); err != nil {
+		if err := g.checkDownload(ctx, r, req); err != nil {
 			return err
 		}
-		return g.messages.downloadPart(ctx, req, newHTTPSink(ctx, w))
+		return g.messages.downloadPart(ctx, req, newHTTPSink(ctx, w, g.cfg.Limits.StallTimeout))
 	})
 }
 
-func (g *Gateway) checkDownload(r *http.Request, req any) error {
+func (g *Gateway) checkDownload(ctx context.Context, r *http.Request, req any) error {
 	if r.URL.RawQuery != "" {
 		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "A download takes no parameters.")
 	}
-	return g.calls.check(req)
+	return g.calls.check(ctx, req)
 }
 
 // httpSink writes a download as an HTTP answer.
@@ -91,10 +91,11 @@ type httpSink struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	head    bool
+	stall   time.Duration
 }
 
-func newHTTPSink(ctx context.Context, w http.ResponseWriter) *httpSink {
-	return &httpSink{w: w, control: http.NewResponseController(w), head: isHead(ctx)}
+func newHTTPSink(ctx context.Context, w http.ResponseWriter, stall time.Duration) *httpSink {
+	return &httpSink{w: w, control: http.NewResponseController(w), head: isHead(ctx), stall: stall}
 }
 
 func (s *httpSink) begin(f file) error {
@@ -113,16 +114,10 @@ func (s *httpSink) begin(f file) error {
 	return nil
 }
 
-// stallTimeout is how long a download may stand still. Between a slow client
-// and this end the kernels hold megabytes, and take more only once a good part
-// of them is read: to the sender, a client that reads steadily stands still for
-// tens of seconds.
-const stallTimeout = 2 * time.Minute
-
 // Write gives the client a fresh time for each piece: a download may take as
 // long as it makes progress.
 func (s *httpSink) Write(p []byte) (int, error) {
-	if err := s.control.SetWriteDeadline(time.Now().Add(stallTimeout)); err != nil {
+	if err := s.control.SetWriteDeadline(time.Now().Add(s.stall)); err != nil {
 		return 0, err
 	}
 	n, err := s.w.Write(p)

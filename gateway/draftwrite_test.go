@@ -13,7 +13,7 @@ import (
 
 func newWrittenDraft(t *testing.T) *writtenDraft {
 	t.Helper()
-	spool, err := newSpools(t.TempDir(), time.Minute).open(t.Context())
+	spool, err := newSpools(t.TempDir(), &Limits{Imports: 1}, time.Minute).open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

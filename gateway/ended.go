@@ -3,9 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -47,39 +45,6 @@ func whileValid(ctx context.Context) (_ context.Context, end func()) {
 
 // hasEnded reports whether the caller's authority ended before the call did.
 func hasEnded(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errTokenEnded) }
-
-// untilEnded runs the handler of a stream, but no longer than its caller may call.
-// A handler that waits for its client, to receive or to send, learns nothing of the
-// context's end; the return of the interceptor sets it free.
-func untilEnded(ctx context.Context, handle func() error) error {
-	if access.From(ctx).Ended == nil {
-		return handle()
-	}
-	type outcome struct {
-		err   error
-		crash any
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		var o outcome
-		defer func() {
-			if crash := recover(); crash != nil {
-				o.crash = fmt.Sprintf("%v\n%s", crash, debug.Stack())
-			}
-			done <- o
-		}()
-		o.err = handle()
-	}()
-	select {
-	case o := <-done:
-		if o.crash != nil {
-			panic(o.crash)
-		}
-		return o.err
-	case <-access.From(ctx).Ended:
-		return tokenEnded()
-	}
-}
 
 // cutOff keeps a client whose token has ended from holding up a hand-written route
 // by sending its request, or taking its answer, slowly or never. The function that

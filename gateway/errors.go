@@ -17,6 +17,7 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/limit"
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/query"
 	"github.com/postern-mail/postern/internal/requestid"
@@ -37,7 +38,7 @@ func classify(ctx context.Context, err error) *failure {
 	}
 	for _, rule := range []func(error) *failure{
 		classifyAccounts, classifyFolders, classifyQuery, classifyEvents, classifyWebhooks, classifySubmissions, classifyTemplates,
-		classifyAccess, classifyTokens, classifyGuard,
+		classifyAccess, classifyTokens, classifyGuard, classifyFull,
 	} {
 		if f := rule(err); f != nil {
 			return f
@@ -188,6 +189,17 @@ func classifyGuard(err error) *failure {
 		return nil
 	}
 	return refuse(codes.FailedPrecondition, reasonHostNotAllowed, "The mail server's address is not allowed: %v.", refused).because(err)
+}
+
+// classifyFull: waiting is of no use, deleting is.
+func classifyFull(err error) *failure {
+	full, ok := errors.AsType[*limit.FullError](err)
+	if !ok {
+		return nil
+	}
+	return refuse(codes.ResourceExhausted, reasonLimitReached,
+		"There are %d %s already, and this gateway takes no more: delete some, or have its operator raise --%s.", full.Most, full.What, full.Setting).
+		with("limit", full.Setting).with("value", strconv.Itoa(full.Most)).because(err)
 }
 
 // classifyStore knows the ways in which NATS is out of reach. The caller may

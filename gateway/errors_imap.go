@@ -49,7 +49,7 @@ func classifyIMAP(err error) *failure {
 	case errors.As(err, &busy):
 		return refuse(codes.ResourceExhausted, reasonRateLimited,
 			"All connections that Postern may have to this account's mail server are in use since %s: make fewer requests at once.", busy.Waited).
-			retryAfter(rateLimitedRetry).because(err)
+			with("limit", limitAccountConnections).retryAfter(rateLimitedRetry).because(err)
 	case errors.As(err, &charset):
 		return refuseField("filter", reasonFilterUnsupported,
 			"This account's mail server searches for US-ASCII text only: leave the other characters out of the filter.").because(err)

@@ -95,8 +95,8 @@ func TestEventTicket(t *testing.T) {
 		"/v1/events:watch?ticket=" + resume:               http.StatusUnauthorized,
 		"/v1/events:watch?ticket=x":                       http.StatusUnauthorized,
 		"/v1/events:watch":                                http.StatusUnauthorized,
-		"/v1/" + name + values("ticket", ticket):          http.StatusBadRequest, // no parameter of it
-		"/v1/events:cursor" + values("ticket", ticket):    http.StatusBadRequest,
+		"/v1/" + name + values("ticket", ticket):          http.StatusUnauthorized, // it is for watches alone
+		"/v1/events:cursor" + values("ticket", ticket):    http.StatusUnauthorized,
 		"/v1/events:watch" + values("ticket", ticket[1:]): http.StatusUnauthorized,
 	} {
 		if resp := h.bare(t, path); resp.StatusCode != want {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -96,6 +96,8 @@ type Config struct {
 	// Storage, where it is given, says why nothing can be stored at present. A
 	// [*natsd.StorageError] tells a full disk.
 	Storage func() error
+	// Limits bound what clients may ask for; nil means [DefaultLimits].
+	Limits *Limits
 	// Grace bounds the shutdown; 0 means [DefaultGrace].
 	Grace time.Duration
 	// Log takes the access log and the errors; nil means [slog.Default].
@@ -105,8 +107,10 @@ type Config struct {
 // Gateway is the front door: gRPC on one listener, REST, server-sent events,
 // downloads and the reference on the other.
 type Gateway struct {
-	cfg   Config
-	calls calls
+	cfg      Config
+	calls    calls
+	entrance *entrance
+	links    *links
 
 	accounts    *accountService
 	folders     *folderService
@@ -133,12 +137,7 @@ type Gateway struct {
 	draining chan struct{}
 }
 
-// Limits of the gRPC server, for the network side.
-const (
-	maxStreams     = 250 // of one connection at a time
-	maxGRPCMessage = maxRequestBytes
-	memoryBuffer   = 1 << 20
-)
+const memoryBuffer = 1 << 20
 
 // New makes a gateway; Run serves it.
 func New(cfg Config) (*Gateway, error) {
@@ -157,6 +156,10 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.ConnectionWait == 0 {
 		cfg.ConnectionWait = DefaultConnectionWait
 	}
+	if cfg.Limits == nil {
+		limits := DefaultLimits()
+		cfg.Limits = &limits
+	}
 	if cfg.Accounts == nil || cfg.Connector == nil || cfg.Folders == nil || cfg.Events == nil || cfg.Webhooks == nil ||
 		cfg.Requests == nil || cfg.Submissions == nil || cfg.Templates == nil || cfg.Tokens == nil || cfg.Box == nil {
 		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, webhooks, request ids, submissions, templates, tokens and a box")
@@ -168,37 +171,34 @@ func New(cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up request validation: %w", err)
 	}
+	limiter := newLimiter(*cfg.Limits, runtime.GOMAXPROCS(0), cfg.Accounts.Labels, cfg.Log)
 	g := &Gateway{
 		cfg:      cfg,
-		calls:    calls{auth: cfg.Auth, validator: validator, log: cfg.Log, storage: cfg.Storage},
+		calls:    calls{auth: cfg.Auth, validator: validator, log: cfg.Log, storage: cfg.Storage, limiter: limiter},
+		links:    newLinks(*cfg.Limits),
 		health:   health.NewServer(),
 		memory:   bufconn.Listen(memoryBuffer),
 		draining: make(chan struct{}),
 	}
 	g.build()
 	inner, outer := g.calls, g.calls
-	outer.access = true
+	outer.access, outer.turns = true, true
+	g.entrance = &entrance{calls: outer, limiter: limiter, links: g.links, streaming: make(map[string]bool)}
 	g.inner = grpc.NewServer(
 		grpc.ChainUnaryInterceptor(inner.unary), grpc.ChainStreamInterceptor(inner.stream),
-		grpc.MaxRecvMsgSize(maxGRPCMessage),
+		grpc.MaxRecvMsgSize(cfg.Limits.RequestBytes),
 	)
-	g.outer = grpc.NewServer(
+	g.outer = grpc.NewServer(append(cfg.Limits.grpcOptions(),
 		grpc.Creds(transportOf(cfg.TLS)),
 		grpc.ChainUnaryInterceptor(outer.unary), grpc.ChainStreamInterceptor(outer.stream),
-		grpc.UnknownServiceHandler(unknownMethod),
-		grpc.MaxRecvMsgSize(maxGRPCMessage),
-		grpc.MaxHeaderListSize(maxHeaderBytes),
-		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(headerTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
-		// A client that pings more often than this is faulty and is told to go.
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 20 * time.Second, PermitWithoutStream: true}),
-	)
+		grpc.InTapHandle(g.entrance.tap), // which refuses methods that there are not, too
+	)...)
 	for _, server := range []*grpc.Server{g.inner, g.outer} {
 		g.register(server)
 		healthpb.RegisterHealthServer(server, g.health)
 	}
 	reflection.Register(g.outer)
+	g.entrance.learn(g.outer.GetServiceInfo())
 	g.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	return g, nil
 }
@@ -220,21 +220,16 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	web := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		BaseContext:       func(net.Listener) context.Context { return callsCtx },
-		ErrorLog:          slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelDebug),
-	}
+	web := g.cfg.Limits.httpServer(handler)
+	web.BaseContext = func(net.Listener) context.Context { return callsCtx }
+	web.ErrorLog = slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelDebug)
 	// Before the first connection is taken: the listeners are open already, so
 	// whoever has connected is answered that it is ready.
 	g.setServing(true)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return ignoreStopped(g.inner.Serve(g.memory)) })
-	group.Go(func() error { return ignoreStopped(g.outer.Serve(g.cfg.GRPC)) })
-	group.Go(func() error { return ignoreStopped(web.Serve(webListener(g.cfg.HTTP, g.cfg.TLS))) })
+	group.Go(func() error { return ignoreStopped(g.outer.Serve(g.links.listen(listenerGRPC, g.cfg.GRPC))) })
+	group.Go(func() error { return ignoreStopped(web.Serve(webListener(g.links.listen(listenerHTTP, g.cfg.HTTP), g.cfg.TLS))) })
 	group.Go(func() error {
 		g.watchHealth(ctx)
 		return nil

@@ -180,7 +180,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	templates, err := template.Open(ctx, js, 1)
+	templates, err := template.Open(ctx, js, 1, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -202,6 +202,10 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	cfg.TLS = o.tls
+	// Tests that are not about limits ask for as much as they like.
+	limits := gateway.DefaultLimits()
+	limits.RatePerToken, limits.RatePerAccount, limits.RateUnauthenticated = 0, 0, 0
+	cfg.Limits = &limits
 	if err := h.serve(ctx, cfg, o, &undo); err != nil {
 		return nil, nil, err
 	}
@@ -452,4 +456,11 @@ func errorInfo(s *status.Status) map[string]string {
 		}
 	}
 	return nil
+}
+
+func networks(texts ...string) (all []netip.Prefix) {
+	for _, text := range texts {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
 }

@@ -5,23 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-)
-
-// Bounds of one HTTP request. A client that trickles its request, or does not
-// take its answer, is cut off; one that waits for its answer is not.
-const (
-	maxRequestBytes   = 4 << 20
-	maxHeaderBytes    = 64 << 10
-	headerTimeout     = 10 * time.Second
-	bodyTimeout       = 60 * time.Second
-	idleTimeout       = 2 * time.Minute
-	unaryWriteTimeout = 5 * time.Minute
 )
 
 // exchange is what the layers of one HTTP request tell each other. It belongs
@@ -32,6 +22,10 @@ type exchange struct {
 	tooLarge atomic.Bool
 	// ended says that the caller's token has ended while the call was under way.
 	ended atomic.Bool
+	// limited says that the request was refused for a limit of its caller.
+	limited bool
+	// most is how long the body may be.
+	most int64
 }
 
 type exchangeKey struct{}
@@ -50,21 +44,26 @@ func noteCaller(ctx context.Context, id string) {
 	}
 }
 
-// bodyTooLarge reports whether the request's body went over the limit.
-func bodyTooLarge(ctx context.Context) bool {
+// bodyTooLarge is the failure of a request whose body went over the limit.
+func bodyTooLarge(ctx context.Context) (*failure, bool) {
 	e, ok := ctx.Value(exchangeKey{}).(*exchange)
-	return ok && e.tooLarge.Load()
+	if !ok || !e.tooLarge.Load() {
+		return nil, false
+	}
+	return tooLargeBody(e.most), true
 }
 
-func tooLargeBody() *failure {
-	return refuse(codes.InvalidArgument, reasonBodyTooLarge,
-		"The request is longer than %d bytes.", maxRequestBytes)
+func tooLargeBody(most int64) *failure {
+	return refuse(codes.InvalidArgument, reasonBodyTooLarge, "The request is longer than %d bytes.", most).
+		with("limit", strconv.FormatInt(most, 10))
 }
 
 // front is the outermost handler: ids, limits, the access log and panics.
 type front struct {
-	next http.Handler
-	log  *slog.Logger
+	next     http.Handler
+	log      *slog.Logger
+	limits   *Limits
+	entrance *entrance
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -87,33 +86,42 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f.crashed(answer, r, crash)
 		}
 	}()
-	if failed := bound(answer, r, shared, http.NewResponseController(w), begin); failed != nil {
+	if failed := f.bound(answer, r, shared, http.NewResponseController(w), begin); failed != nil {
 		writeError(answer, r, failed)
 		return
 	}
-	f.next.ServeHTTP(answer, r)
+	admitted, done, err := f.entrance.http(r)
+	if err != nil {
+		shared.limited = isLimited(err)
+		writeError(answer, r, classify(ctx, err))
+		return
+	}
+	defer done()
+	f.next.ServeHTTP(answer, admitted)
 }
 
-// bound sets the limits of a request. Writers that know no deadlines are
-// tests'; the server's do.
-func bound(w http.ResponseWriter, r *http.Request, shared *exchange, control *http.ResponseController, begin time.Time) *failure {
-	most := int64(maxRequestBytes)
-	body := &boundedBody{control: control, shared: shared}
+// bound sets the limits of a request: a client that trickles its request, or does
+// not take its answer, is cut off; one that waits for its answer is not. Writers
+// that know no deadlines are tests'; the server's do.
+func (f *front) bound(w http.ResponseWriter, r *http.Request, shared *exchange, control *http.ResponseController, begin time.Time) *failure {
+	most := int64(f.limits.RequestBytes)
+	body := &boundedBody{control: control, shared: shared, limits: f.limits}
 	if limit, ok := largeBody(r); ok {
 		// As long as it makes progress; what is to be written comes after it.
 		most, body.large = limit+1, true
 		_ = control.SetWriteDeadline(time.Time{})
 	} else {
-		_ = control.SetWriteDeadline(begin.Add(unaryWriteTimeout))
+		_ = control.SetWriteDeadline(begin.Add(f.limits.AnswerTimeout))
 	}
 	switch {
 	case r.ContentLength > most && body.large:
 		return tooLargeMessage(most-1, r.ContentLength)
 	case r.ContentLength > most:
-		return tooLargeBody()
+		return tooLargeBody(most)
 	}
+	shared.most = most
 	if r.Body != nil && r.Body != http.NoBody {
-		_ = control.SetReadDeadline(begin.Add(bodyTimeout))
+		_ = control.SetReadDeadline(begin.Add(f.limits.BodyTimeout))
 		body.body = http.MaxBytesReader(w, r.Body, most)
 		r.Body = body
 	}
@@ -150,7 +158,9 @@ func (f *front) crashed(w *answerWriter, r *http.Request, crash any) {
 func (f *front) note(r *http.Request, w *answerWriter, shared *exchange, begin time.Time, crash any) {
 	path := r.URL.Path
 	switch {
-	case path == "/healthz", path == "/readyz": // asked every few seconds, for ever
+	case isProbe(r): // asked every few seconds, for ever
+		return
+	case shared.limited: // told of by the limiter, which lets no flood into the log
 		return
 	case strings.HasPrefix(path, unsubscribePath): // the rest lets anyone unsubscribe somebody
 		path = unsubscribePath
@@ -167,6 +177,7 @@ type boundedBody struct {
 	body    io.ReadCloser
 	control *http.ResponseController
 	shared  *exchange
+	limits  *Limits
 	// large says that it is a stream, which may take as long as it makes
 	// progress.
 	large bool
@@ -174,7 +185,7 @@ type boundedBody struct {
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.large {
-		_ = b.control.SetReadDeadline(time.Now().Add(bodyTimeout))
+		_ = b.control.SetReadDeadline(time.Now().Add(b.limits.BodyTimeout))
 		// Looked at after that, because whoever ends the call sets an earlier one.
 		if b.shared.ended.Load() {
 			return 0, errTokenEnded
@@ -187,7 +198,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 		}
 		_ = b.control.SetReadDeadline(time.Time{})
 		if b.large {
-			_ = b.control.SetWriteDeadline(time.Now().Add(unaryWriteTimeout))
+			_ = b.control.SetWriteDeadline(time.Now().Add(b.limits.AnswerTimeout))
 		}
 	}
 	return n, err

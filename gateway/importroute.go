@@ -31,7 +31,7 @@ func (g *Gateway) importMessage(w http.ResponseWriter, r *http.Request, path map
 		if err != nil {
 			return err
 		}
-		if err := g.calls.check(&posternv1.ImportMessageRequest{Piece: &posternv1.ImportMessageRequest_Target_{Target: target}}); err != nil {
+		if err := g.calls.check(ctx, &posternv1.ImportMessageRequest{Piece: &posternv1.ImportMessageRequest_Target_{Target: target}}); err != nil {
 			return err
 		}
 		out, err := g.messages.importMessage(ctx, target, r.ContentLength, func(to io.Writer) error {

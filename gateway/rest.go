@@ -145,10 +145,10 @@ func restFailure(ctx context.Context, err error) statusError {
 	if reasonOf(s) != "" {
 		return s
 	}
-	switch {
-	case bodyTooLarge(ctx):
-		return tooLargeBody()
-	case s.Code() == codes.InvalidArgument:
+	if tooLarge, ok := bodyTooLarge(ctx); ok {
+		return tooLarge
+	}
+	if s.Code() == codes.InvalidArgument {
 		return refuse(codes.InvalidArgument, reasonBodyInvalid, "The request cannot be read: %s", said(s.Message()))
 	}
 	return failureOfStatus(s)

@@ -38,7 +38,7 @@ func (g *Gateway) handler(ctx context.Context, conn grpc.ClientConnInterface) (h
 	mux.HandleFunc("/docs/", readOnly(docs.ServeHTTP))
 	mux.HandleFunc(unsubscribePath, g.unsubscribe)
 	mux.HandleFunc("/{$}", readOnly(http.RedirectHandler("/docs", http.StatusFound).ServeHTTP))
-	return &front{next: mux, log: g.cfg.Log}, nil
+	return &front{next: mux, log: g.cfg.Log, limits: g.cfg.Limits, entrance: g.entrance}, nil
 }
 
 // readOnly refuses methods that change something, in the form of all errors.

@@ -43,7 +43,7 @@ func (g *Gateway) build() {
 		accounts: accounts, lister: lister, pager: pages("folders"), requests: cfg.Requests, watch: cfg.Watch,
 		changes: changes,
 	}
-	spools := newSpools(cfg.SpoolDir, cfg.ConnectionWait)
+	spools := newSpools(cfg.SpoolDir, cfg.Limits, cfg.ConnectionWait)
 	g.messages = &messageService{
 		accounts: accounts, mailboxes: mail, folders: cfg.Folders, lister: lister, pager: pages("messages"),
 		requests: cfg.Requests, moves: cfg.Moves, successors: cfg.Successors,

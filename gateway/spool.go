@@ -14,7 +14,9 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/limit"
 )
 
 const (
@@ -23,49 +25,47 @@ const (
 	// inMemory is how much of a message is kept in memory before it goes into a
 	// file.
 	inMemory = 256 << 10
-	// maxSpools bounds the messages that are received at the same time, and with
-	// them the disk space that they take.
-	maxSpools = 16
 )
 
 // spools receives messages before they are given to a mail server, which has to
 // be told the size of a message first. A client that is slow or leaves so holds
 // up nothing of the mailbox, and none of its connections.
+//
+// Their number is bounded, and with it the disk space that they take.
 type spools struct {
-	dir   string
-	slots chan struct{}
-	wait  time.Duration
+	dir  string
+	most int
+	line *limit.Line
+	wait time.Duration
 }
 
-func newSpools(dir string, wait time.Duration) *spools {
-	return &spools{dir: dir, slots: make(chan struct{}, maxSpools), wait: wait}
+func newSpools(dir string, limits *Limits, wait time.Duration) *spools {
+	return &spools{dir: dir, most: limits.Imports, line: limit.NewLine(limits.Imports, limits.ImportsPerToken), wait: wait}
 }
 
 // open gives an empty spool. It is to be closed.
 func (s *spools) open(ctx context.Context) (*spool, error) {
-	opened := func() *spool { return &spool{spools: s, digest: sha256.New()} }
-	select {
-	case s.slots <- struct{}{}: // however late it is by the timer below
-		return opened(), nil
-	default:
-	}
-	timer := time.NewTimer(s.wait)
-	defer timer.Stop()
-	select {
-	case s.slots <- struct{}{}:
-		return opened(), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-timer.C:
+	who := access.From(ctx).ID
+	patient, cancel := context.WithTimeout(ctx, s.wait)
+	defer cancel()
+	err := s.line.Enter(patient, who)
+	if err != nil && ctx.Err() == nil {
 		return nil, refuse(codes.ResourceExhausted, reasonRateLimited,
-			"%d messages are being imported: make fewer requests at once.", maxSpools).retryAfter(rateLimitedRetry)
+			"%d messages are being imported: make fewer requests at once.", s.line.Held()).
+			with("limit", limitImports).with("value", strconv.Itoa(s.most)).retryAfter(rateLimitedRetry)
 	}
+	if err != nil {
+		return nil, err
+	}
+	return &spool{spools: s, owner: who, digest: sha256.New()}, nil
 }
 
 // spool is a message on its way, with line ends as mail has them. It lies in
 // memory while it is small, then in a file that has no name, so that nothing is
 // left of it when the process ends in whatever way.
 type spool struct {
+	// owner is for whom it is counted.
+	owner  string
 	spools *spools
 	memory bytes.Buffer
 	file   *os.File
@@ -79,7 +79,7 @@ type spool struct {
 
 // Close gives the space back.
 func (s *spool) Close() error {
-	defer func() { <-s.spools.slots }()
+	defer s.spools.line.Leave(s.owner)
 	if s.file == nil {
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 // spooled passes a message through a spool, in pieces of n bytes.
 func spooled(t testing.TB, raw []byte, n int) ([]byte, error) {
 	t.Helper()
-	s, err := newSpools(t.TempDir(), time.Minute).open(t.Context())
+	s, err := newSpools(t.TempDir(), &Limits{Imports: 1}, time.Minute).open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +80,9 @@ func TestSpoolTellsWhereTheNULIs(t *testing.T) {
 // have no names.
 func TestSpoolsAreBounded(t *testing.T) {
 	t.Parallel()
+	const maxSpools = 16
 	dir := t.TempDir()
-	spools := newSpools(dir, time.Millisecond)
+	spools := newSpools(dir, &Limits{Imports: maxSpools}, time.Millisecond)
 	var open []*spool
 	for range maxSpools {
 		s, err := spools.open(t.Context())

@@ -68,7 +68,7 @@ func (g *Gateway) watchSSE(w http.ResponseWriter, r *http.Request, _ map[string]
 				return err
 			}
 		}
-		if err := g.calls.check(req); err != nil {
+		if err := g.calls.check(ctx, req); err != nil {
 			return err
 		}
 		out := &sseWriter{w: w, control: http.NewResponseController(w), patience: frameTimeout}

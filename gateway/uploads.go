@@ -84,7 +84,7 @@ func (g *Gateway) createUpload(w http.ResponseWriter, r *http.Request, path map[
 				return failed
 			}
 		}
-		if err := g.calls.check(&posternv1.CreateUploadRequest{Piece: &posternv1.CreateUploadRequest_Target_{Target: target}}); err != nil {
+		if err := g.calls.check(ctx, &posternv1.CreateUploadRequest{Piece: &posternv1.CreateUploadRequest_Target_{Target: target}}); err != nil {
 			return err
 		}
 		out, err := g.uploads.create(ctx, target, func(to io.Writer) error {

@@ -59,7 +59,7 @@ func TestViolationsInWords(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			f, ok := asFailure(c.check(tt.req))
+			f, ok := asFailure(c.validate(tt.req))
 			if !ok || !strings.Contains(f.message, ": "+tt.want) {
 				t.Errorf("got %q, want %q in it", f.message, tt.want)
 			}

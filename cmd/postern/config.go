@@ -68,6 +68,10 @@ type config struct {
 	HostConnections int
 	HostLogins      int
 
+	// Limits are those of clients, TrustedProxies as they are written.
+	Limits         gateway.Limits
+	TrustedProxies []string
+
 	LogLevel  string
 	LogFormat string
 
@@ -88,7 +92,9 @@ var secretSettings = []string{"admin-token", "key"}
 
 // flags lists the settings of serve. The order is that of the help page; the
 // file comes first, since later flags look their values up in it.
-func (c *config) flags() []cli.Flag {
+func (c *config) flags() []cli.Flag { return append(c.mainFlags(), c.limitFlags()...) }
+
+func (c *config) mainFlags() []cli.Flag {
 	text := func(name, value string, dest *string, usage string) cli.Flag {
 		return &cli.StringFlag{Name: name, Value: value, Destination: dest, Usage: usage, Sources: c.sources(name)}
 	}
@@ -214,6 +220,9 @@ func (c *config) validate(isSet func(flag string) bool) error {
 	if c.MaxTokens < 1 {
 		return fmt.Errorf("--max-tokens is %d: give at least 1", c.MaxTokens)
 	}
+	if err := c.checkLimits(); err != nil {
+		return err
+	}
 	if _, err := newLogger(io.Discard, c.LogLevel, c.LogFormat); err != nil {
 		return err
 	}
@@ -227,14 +236,23 @@ func (c *config) validate(isSet func(flag string) bool) error {
 		}
 		c.webhookSchedule = append(c.webhookSchedule, wait)
 	}
-	for _, text := range c.AllowNetworks {
-		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
-		if err != nil {
-			return fmt.Errorf("--allow-networks: %q is no network in CIDR form such as 10.0.0.0/8", text)
-		}
-		c.allowed = append(c.allowed, prefix.Masked())
+	var err error
+	if c.allowed, err = parseNetworks("allow-networks", c.AllowNetworks); err != nil {
+		return err
 	}
 	return c.checkAllowances()
+}
+
+// parseNetworks reads the networks of a setting.
+func parseNetworks(flag string, texts []string) (networks []netip.Prefix, err error) {
+	for _, text := range texts {
+		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %q is no network in CIDR form such as 10.0.0.0/8", flag, text)
+		}
+		networks = append(networks, prefix.Masked())
+	}
+	return networks, nil
 }
 
 // Bounds of --link-timeout: a server that thinks for ten seconds is no dead link,

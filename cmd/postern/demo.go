@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/postern-mail/postern/gateway"
 	"github.com/postern-mail/postern/internal/sandbox"
 	"github.com/postern-mail/postern/internal/secret"
 )
@@ -87,6 +88,7 @@ func demoConfig(dir string, mailbox *sandbox.Server) *config {
 		EventsReplicas: 1,
 		EventsMaxAge:   time.Hour,
 		PollInterval:   time.Minute,
+		Limits:         gateway.DefaultLimits(),
 		allowed:        []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		mailTLS:        &tls.Config{RootCAs: mailbox.CAs(), MinVersion: tls.VersionTLS12},
 	}

@@ -111,7 +111,7 @@ func openNode(ctx context.Context, cfg *config, log *slog.Logger) (_ *node, err 
 	if err != nil {
 		return nil, err
 	}
-	gatewayConfig := gateway.Config{HTTP: n.http, GRPC: n.grpc, TLS: apiTLS, Auth: auth, SpoolDir: cfg.DataDir, Log: log}
+	gatewayConfig := gateway.Config{HTTP: n.http, GRPC: n.grpc, TLS: apiTLS, Auth: auth, Limits: &cfg.Limits, SpoolDir: cfg.DataDir, Log: log}
 	if err := n.openStores(ctx, cfg, conn, check, gatewayConfig); err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	if api.Box, err = cfg.openKey(); err != nil {
 		return err
 	}
-	accounts, err := account.Open(ctx, js, account.Config{Box: api.Box, Replicas: cfg.EventsReplicas, Logger: n.log})
+	accounts, err := account.Open(ctx, js, account.Config{Box: api.Box, Replicas: cfg.EventsReplicas, Most: cfg.Limits.Accounts, Logger: n.log})
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	if n.webhooks, err = webhook.Open(ctx, js, webhook.Config{
 		Box: api.Box, Log: events, Accounts: accounts, Guard: guard, UserAgent: "Postern/" + version(),
 		Schedule: webhook.Schedule{Parked: cfg.webhookSchedule}, DisableAfter: cfg.WebhookDisableAfter,
-		Replicas: cfg.EventsReplicas, Logger: n.log,
+		Replicas: cfg.EventsReplicas, Most: cfg.Limits.Webhooks, Logger: n.log,
 	}); err != nil {
 		return err
 	}
@@ -282,7 +282,7 @@ func (n *node) openMemories(ctx context.Context, js jetstream.JetStream, cfg *co
 	if api.Successors, err = moves.OpenSuccessors(ctx, js, cfg.EventsReplicas); err != nil {
 		return err
 	}
-	if api.Templates, err = template.Open(ctx, js, cfg.EventsReplicas); err != nil {
+	if api.Templates, err = template.Open(ctx, js, cfg.EventsReplicas, cfg.Limits.Templates); err != nil {
 		return err
 	}
 	api.Tokens, err = token.Open(ctx, js, token.Config{Box: api.Box, Replicas: cfg.EventsReplicas, Limit: cfg.MaxTokens, Logger: n.log})

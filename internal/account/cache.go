@@ -49,6 +49,13 @@ func (c *cache) get(id string) (entry, bool) {
 	return e, e.stored != nil
 }
 
+// count is how many accounts there are.
+func (c *cache) count() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.ids)
+}
+
 // read gives a copy of an account with its status.
 func (c *cache) read(id string) (*Account, error) {
 	c.mu.RLock()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/limit"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -30,8 +31,8 @@ type claim struct {
 //
 // With a non-empty request id a repetition with the same content within 24
 // hours gives the account of the first call, and other content fails with
-// [ErrRequestIDReused]. It fails with [ErrExists] if the id is taken, and with
-// [*ValidationError].
+// [ErrRequestIDReused]. It fails with [ErrExists] if the id is taken, with
+// [*ValidationError], and with [*limit.FullError].
 func (r *Registry) Create(ctx context.Context, a *Account, requestID string) (*Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -134,6 +135,9 @@ func (r *Registry) deletedSince(ctx context.Context, id string, since time.Time)
 
 // create writes a new account.
 func (r *Registry) create(ctx context.Context, a *Account, request string) (*Account, error) {
+	if err := limit.Room("max-accounts", "accounts", r.cache.count(), r.most); err != nil {
+		return nil, err
+	}
 	a.IdentityKey = secret.New(string(randomBytes(32)))
 	a.CreateTime = now()
 	a.UpdateTime = a.CreateTime

@@ -24,6 +24,16 @@ func (f *Filter) matches(a *Account) bool {
 	return f.Match == nil || f.Match(a)
 }
 
+// Labels gives the labels of an account, from memory alone: an account that
+// another node has just made may be missing. They must not be changed.
+func (r *Registry) Labels(id string) (labels map[string]string, ok bool) {
+	e, ok := r.cache.get(id)
+	if !ok {
+		return nil, false
+	}
+	return e.account.Labels, true
+}
+
 // List gives the accounts with an id above after that the filter chooses, in
 // the order of their ids, and at most limit of them. More says whether there
 // are further ones.

@@ -40,6 +40,9 @@ type Config struct {
 	// Replicas is the number of copies of each record in a NATS cluster; 0
 	// means 1.
 	Replicas int
+	// Most is how many accounts there may be; 0 means any number. Accounts that
+	// several nodes create at the same moment may go beyond it.
+	Most int
 	// Logger is told of records that cannot be read; nil means nobody is.
 	Logger *slog.Logger
 }
@@ -58,6 +61,7 @@ type Registry struct {
 	box    *secret.Box
 	logger *slog.Logger
 	cache  *cache
+	most   int
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -83,7 +87,7 @@ func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Registry
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{kv: kv, box: config.Box, logger: logger, cache: newCache(), done: make(chan struct{})}
+	r := &Registry{kv: kv, box: config.Box, logger: logger, cache: newCache(), most: config.Most, done: make(chan struct{})}
 	if err := r.checkSealingKey(ctx); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/limit"
 )
 
 const (
@@ -47,11 +49,15 @@ type record struct {
 
 // Store keeps templates in the KV bucket postern_templates. It is safe for concurrent
 // use, and by several nodes.
-type Store struct{ kv jetstream.KeyValue }
+type Store struct {
+	kv   jetstream.KeyValue
+	most int
+}
 
 // Open opens the store, and makes its bucket at the first start. replicas is the
-// number of NATS servers that keep a copy.
-func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Store, error) {
+// number of NATS servers that keep a copy, most how many templates there may be; 0
+// means any number, and those that are created at the same moment may go beyond it.
+func Open(ctx context.Context, js jetstream.JetStream, replicas, most int) (*Store, error) {
 	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket:         bucket,
 		Description:    "Postern: templates of mail",
@@ -63,11 +69,15 @@ func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Store, er
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
-	return &Store{kv: kv}, nil
+	return &Store{kv: kv, most: most}, nil
 }
 
-// Create stores a new template. It fails with [ErrExists] and [*SyntaxError].
+// Create stores a new template. It fails with [ErrExists], [*SyntaxError] and
+// [*limit.FullError].
 func (s *Store) Create(ctx context.Context, t *Stored) (*Stored, error) {
+	if err := s.room(ctx); err != nil {
+		return nil, err
+	}
 	made := *t
 	made.CreateTime = now()
 	made.UpdateTime = made.CreateTime
@@ -84,6 +94,34 @@ func (s *Store) Create(ctx context.Context, t *Stored) (*Stored, error) {
 	}
 	made.Etag = etagOf(revision)
 	return &made, nil
+}
+
+// room fails when there are too many templates.
+func (s *Store) room(ctx context.Context) error {
+	status, err := s.kv.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("count the templates: %w", err)
+	}
+	if status.Values() < uint64(max(0, s.most)) || s.most <= 0 {
+		return nil
+	}
+	// Marks of deletions are counted there, too.
+	ids, err := s.ids(ctx)
+	if err != nil {
+		return err
+	}
+	return limit.Room("max-templates", "templates", len(ids), s.most)
+}
+
+func (s *Store) ids(ctx context.Context) (ids []string, err error) {
+	lister, err := s.kv.ListKeys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the templates: %w", err)
+	}
+	for id := range lister.Keys() {
+		ids = append(ids, id)
+	}
+	return ids, ctx.Err()
 }
 
 // Get reads a template. It fails with [ErrNotFound].
@@ -113,19 +151,11 @@ func (s *Store) load(ctx context.Context, id string) (*Stored, uint64, error) {
 // List reads the templates with an id above after, in the order of their ids, and at
 // most limit, fewer where they are large. more says that there are further ones.
 func (s *Store) List(ctx context.Context, after string, limit int) (templates []*Stored, more bool, err error) {
-	lister, err := s.kv.ListKeys(ctx)
+	ids, err := s.ids(ctx)
 	if err != nil {
-		return nil, false, fmt.Errorf("list the templates: %w", err)
+		return nil, false, err
 	}
-	var ids []string
-	for id := range lister.Keys() {
-		if id > after {
-			ids = append(ids, id)
-		}
-	}
-	if ctx.Err() != nil {
-		return nil, false, ctx.Err()
-	}
+	ids = slices.DeleteFunc(ids, func(id string) bool { return id <= after })
 	slices.Sort(ids)
 	size := 0
 	for _, id := range ids {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/limit"
 )
 
 // claim says what a request id was used for.
@@ -56,6 +58,13 @@ func (r *registry) create(ctx context.Context, w *Webhook, requestID string) (*W
 		if original != nil || err != nil {
 			return original, err
 		}
+	}
+	there, err := r.count(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := limit.Room("max-webhooks", "webhooks", there, r.most); err != nil {
+		return nil, err
 	}
 	w.CreateTime = now()
 	w.UpdateTime = w.CreateTime

@@ -41,6 +41,7 @@ type registry struct {
 	kv     jetstream.KeyValue
 	box    *secret.Box
 	logger *slog.Logger
+	most   int
 }
 
 func openRegistry(ctx context.Context, js jetstream.JetStream, config Config) (*registry, error) {
@@ -56,7 +57,7 @@ func openRegistry(ctx context.Context, js jetstream.JetStream, config Config) (*
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
-	return &registry{kv: kv, box: config.Box, logger: config.Logger}, nil
+	return &registry{kv: kv, box: config.Box, logger: config.Logger, most: config.Most}, nil
 }
 
 // load reads a webhook, without its health.
@@ -121,6 +122,18 @@ func (r *registry) list(ctx context.Context, match func(*Webhook) bool, after st
 		webhooks = append(webhooks, w)
 	}
 	return webhooks, more, nil
+}
+
+// count is how many webhooks there are.
+func (r *registry) count(ctx context.Context) (n int, err error) {
+	lister, err := r.kv.ListKeysFiltered(ctx, webhookPrefix+"*")
+	if err != nil {
+		return 0, fmt.Errorf("count the webhooks: %w", err)
+	}
+	for range lister.Keys() {
+		n++
+	}
+	return n, ctx.Err()
 }
 
 // readAll gives every webhook and every health record there is.

@@ -51,6 +51,9 @@ type Config struct {
 	// BodyPatience is how old a message's event may be before it is sent
 	// without the body that cannot be read; 0 means ten minutes.
 	BodyPatience time.Duration
+	// Most is how many webhooks there may be; 0 means any number. Those that are
+	// created at the same moment may go beyond it.
+	Most int
 	// Replicas is the number of copies in a NATS cluster; 0 means 1.
 	Replicas int
 	// Logger gets what no caller is told; nil means none.
@@ -122,7 +125,8 @@ func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Webhooks
 
 // Create stores a new webhook, which gets the events that come from now on. An
 // empty id is replaced by a generated one, an empty secret by a new one. It
-// fails with [ErrExists], [ErrRequestIDReused] and [*ValidationError].
+// fails with [ErrExists], [ErrRequestIDReused], [*ValidationError] and
+// [*limit.FullError].
 func (w *Webhooks) Create(ctx context.Context, hook *Webhook, requestID string) (*Webhook, error) {
 	head, err := w.config.Log.Head(ctx)
 	if err != nil {
