@@ -90,6 +90,8 @@ type options struct {
 	// tls is spoken by the gateway, with a certificate that roots vouch for.
 	tls   *tls.Config
 	roots *x509.CertPool
+	// most is how many accounts, webhooks and templates there may be.
+	most int
 }
 
 // runOutbox runs the outbox of a house until the returned function is called.
@@ -147,7 +149,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.accounts, err = account.Open(ctx, js, account.Config{Box: box}); err != nil {
+	if h.accounts, err = account.Open(ctx, js, account.Config{Box: box, Most: o.most}); err != nil {
 		return nil, nil, err
 	}
 	undo = append(undo, h.accounts.Close)
@@ -180,7 +182,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	templates, err := template.Open(ctx, js, 1, 0)
+	templates, err := template.Open(ctx, js, 1, o.most)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -190,7 +192,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	undo = append(undo, h.tokens.Close)
 	undo = append(undo, runOutbox(ctx, submissions, h.accounts, connector, folders))
 	webhooks, err := webhook.Open(ctx, js, webhook.Config{
-		Box: box, Log: h.events, Accounts: h.accounts, Guard: &netguard.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Box: box, Log: h.events, Accounts: h.accounts, Most: o.most, Guard: &netguard.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
 	if err != nil {
 		return nil, nil, err

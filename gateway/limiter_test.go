@@ -334,3 +334,40 @@ func TestPlacesComeBack(t *testing.T) {
 		return ok
 	})
 }
+
+// There are no more accounts, webhooks and templates than there may be; a repeated
+// call is still answered with what the first one made.
+func TestHowManyThereMayBe(t *testing.T) {
+	t.Parallel()
+	h, down, err := build(t.TempDir(), options{most: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(down)
+	for _, kind := range []struct {
+		path string
+		body object
+		name string
+	}{
+		{"/v1/accounts", object{"email": "ann@example.com", "imap": object{"host": "127.0.0.1", "port": 1, "tlsMode": "PLAINTEXT", "username": "a", "password": "b"}}, "max-accounts"},
+		{"/v1/webhooks", object{"url": "https://example.com/", "types": []string{"message.created"}}, "max-webhooks"},
+		{"/v1/templates", object{"text": "Hello"}, "max-templates"},
+	} {
+		create := func(key string) answer { return h.do(t, http.MethodPost, kind.path, kind.body, "Idempotency-Key", key) }
+		first := create("1").ok(t)["name"]
+		create("2").ok(t)
+		a := create("3")
+		info := a.refused(t, http.StatusTooManyRequests, "LIMIT_REACHED")
+		if metadata := info["metadata"].(object); metadata["limit"] != kind.name || metadata["value"] != "2" {
+			t.Errorf("%s: told %v", kind.path, metadata)
+		}
+		if a.header.Get("Retry-After") != "" {
+			t.Errorf("%s: it says to come back, which is of no use", kind.path)
+		}
+		if again := create("1").ok(t)["name"]; again != first {
+			t.Errorf("%s: the repeated call gave %v, want %v", kind.path, again, first)
+		}
+		h.do(t, http.MethodDelete, "/v1/"+first.(string), nil).ok(t)
+		create("4").ok(t)
+	}
+}

@@ -101,6 +101,10 @@ func TestSettingsRefused(t *testing.T) {
 		"no connections":          {[]string{"--host-connections", "0"}, "at least 1"},
 		"a storm of logins":       {[]string{"--host-logins", "5000"}, "from 1 to 1000"},
 		"no unit":                 {[]string{"--poll-interval", "60"}, "poll-interval"},
+		"a negative limit":        {[]string{"--rate-per-token", "-1"}, "--rate-per-token is -1: give a number from 0"},
+		"no requests":             {[]string{"--max-request-bytes", "0"}, "give a number from 65536"},
+		"no time":                 {[]string{"--body-timeout", "0s"}, "from 1s to 24h"},
+		"no proxies":              {[]string{"--trusted-proxies", "10.0.0.1"}, `--trusted-proxies: "10.0.0.1" is no network`},
 		"unknown level":           {[]string{"--log-level", "loud"}, "debug, info, warn or error"},
 		"unknown format":          {[]string{"--log-format", "xml"}, "text or json"},
 		"no file":                 {[]string{"--config", "/nonexistent/postern.yaml"}, "no such file"},
@@ -138,12 +142,16 @@ func TestSettingsBeyondLoopback(t *testing.T) {
 	}
 }
 
-// The page of the settings and the program must say the same.
+// The pages of the settings and the program must say the same.
 func TestSettingsAreDocumented(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/configuration.md")
-	if err != nil {
-		t.Fatal(err)
+	var page []byte
+	for _, name := range []string{"configuration.md", "limits.md"} {
+		text, err := os.ReadFile("../../docs/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page = append(page, text...)
 	}
 	known := map[string]bool{}
 	for _, flag := range (&config{}).flags() {
@@ -151,22 +159,22 @@ func TestSettingsAreDocumented(t *testing.T) {
 		known[name], known[envName(name)] = true, true
 		for _, form := range []string{"`--" + name + "`", "`" + envName(name) + "`"} {
 			if !strings.Contains(string(page), form) {
-				t.Errorf("docs/configuration.md does not have %s", form)
+				t.Errorf("the pages do not have %s", form)
 			}
 		}
 	}
 	for _, name := range secretSettings {
 		known[envName(name)] = true
 		if !strings.Contains(string(page), "`"+envName(name)+"`") {
-			t.Errorf("docs/configuration.md does not have `%s`", envName(name))
+			t.Errorf("the pages do not have `%s`", envName(name))
 		}
 	}
-	for _, word := range strings.FieldsFunc(string(page), func(r rune) bool { return strings.ContainsRune("` |,\n", r) }) {
+	for _, word := range strings.FieldsFunc(string(page), func(r rune) bool { return strings.ContainsRune("` |,:;().[\n", r) }) {
 		if name, ok := strings.CutPrefix(word, "--"); ok && name != "" && strings.Trim(name, "-") != "" && !known[name] {
-			t.Errorf("docs/configuration.md has --%s, which does not exist", name)
+			t.Errorf("the pages have --%s, which does not exist", name)
 		}
 		if strings.HasPrefix(word, "POSTERN_") && word != "POSTERN_" && !known[word] {
-			t.Errorf("docs/configuration.md has %s, which does not exist", word)
+			t.Errorf("the pages have %s, which does not exist", word)
 		}
 	}
 }

@@ -65,17 +65,18 @@ const maxLimit = 1 << 30
 
 // limitFlags are the settings of limits. Their defaults are the gateway's.
 func (c *config) limitFlags() []cli.Flag {
-	c.Limits = gateway.DefaultLimits()
+	usual := &config{Limits: gateway.DefaultLimits()}
 	var flags []cli.Flag
-	for _, l := range c.numberLimits() {
+	numbers, times := usual.numberLimits(), usual.timeLimits()
+	for i, l := range c.numberLimits() {
 		usage := l.usage
 		if l.least == 0 {
 			usage += "; 0 for any number"
 		}
-		flags = append(flags, &cli.IntFlag{Name: l.name, Value: *l.dest, Destination: l.dest, Sources: c.sources(l.name), Usage: usage})
+		flags = append(flags, &cli.IntFlag{Name: l.name, Value: *numbers[i].dest, Destination: l.dest, Sources: c.sources(l.name), Usage: usage})
 	}
-	for _, l := range c.timeLimits() {
-		flags = append(flags, &cli.DurationFlag{Name: l.name, Value: *l.dest, Destination: l.dest, Sources: c.sources(l.name), Usage: l.usage})
+	for i, l := range c.timeLimits() {
+		flags = append(flags, &cli.DurationFlag{Name: l.name, Value: *times[i].dest, Destination: l.dest, Sources: c.sources(l.name), Usage: l.usage})
 	}
 	return append(flags, &cli.StringSliceFlag{Name: "trusted-proxies", Destination: &c.TrustedProxies, Sources: c.sources("trusted-proxies"),
 		Usage: "`CIDR` ranges of proxies in front, comma-separated: X-Forwarded-For of theirs says where requests come from"})
