@@ -28,7 +28,7 @@ const (
 	limitStreamsPerToken     = "streams-per-token"    //nolint:gosec // as above
 	limitImports             = "max-imports"
 	limitAccountConnections  = "account-connections"
-	limitConnectionsPerToken = "connections-per-token" //nolint:gosec // as above
+	limitConnectionsPerToken = "connections-per-token"
 )
 
 const (

@@ -109,7 +109,7 @@ func TestRatePerToken(t *testing.T) {
 	if strings.Contains(h.logged.String(), "RATE_LIMITED") {
 		t.Error("each refusal is a line of the log")
 	}
-	h.until(t, "/v1/accounts", func(a answer) bool {
+	h.until(t, "/v1/accounts", func(answer) bool {
 		return h.do(t, http.MethodGet, "/v1/accounts", nil, header, value).status == http.StatusOK
 	})
 }

@@ -149,13 +149,6 @@ func (l *links) find(listener, remote string) *link {
 	return l.open[listener+" "+remote]
 }
 
-// count is how many connections are open.
-func (l *links) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.open)
-}
-
 // Close implements [net.Conn].
 func (k *link) Close() error {
 	k.close.Do(func() {

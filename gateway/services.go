@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
 )
@@ -83,7 +84,7 @@ func (p patient) Do(ctx context.Context, accountID, mailbox string, opts *imapco
 	if opts != nil {
 		bounded = *opts
 	}
-	bounded.Wait = p.wait
+	bounded.Wait, bounded.For = p.wait, access.From(ctx).ID
 	return p.mailboxes.Do(ctx, accountID, mailbox, &bounded, fn)
 }
 

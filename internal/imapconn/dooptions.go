@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/postern-mail/postern/internal/limit"
 )
 
 // DoOptions says what kind of connection is needed.
@@ -24,6 +26,9 @@ type DoOptions struct {
 	// left, so that a few of them cannot hold up all else that the account's
 	// pool is for. A pool of one connection has none to spare.
 	Slow bool
+	// For says on whose behalf a connection is needed. Those who wait get theirs by
+	// turns, and while several ask nobody gets all.
+	For string
 	// Wait bounds the wait for a connection to be free; 0 means that ctx alone
 	// does. Do then fails with a [*BusyError].
 	Wait time.Duration
@@ -40,9 +45,9 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("all connections are in use since %s", e.Waited)
 }
 
-func acquire(ctx context.Context, opts *DoOptions, slots chan<- struct{}) error {
+func acquire(ctx context.Context, opts *DoOptions, slots *limit.Line) error {
 	return patiently(ctx, opts.Wait, func(ctx context.Context) error {
-		if err := hold(ctx, slots); err != nil {
+		if err := slots.Enter(ctx, opts.For); err != nil {
 			return fmt.Errorf("wait for a connection: %w", err)
 		}
 		return nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"github.com/postern-mail/postern/internal/limit"
 )
 
 const (
@@ -48,8 +50,8 @@ type PoolConfig struct {
 // methods may be called from any goroutine.
 type Pool struct {
 	cfg   PoolConfig
-	slots chan struct{} // held by each Do that has a connection
-	slow  chan struct{} // held beside its slot by each Do of a slow request
+	slots *limit.Line // held by each Do that has a connection
+	slow  *limit.Line // held beside its slot by each Do of a slow request
 
 	mu      sync.Mutex
 	idle    []*pooled // the last one was used last
@@ -77,18 +79,20 @@ func NewPool(cfg PoolConfig) *Pool {
 	if cfg.Idle <= 0 {
 		cfg.Idle = DefaultPoolIdle
 	}
+	less := func(n int) int { return max(1, n-1) }
 	return &Pool{
 		cfg:     cfg,
-		slots:   make(chan struct{}, cfg.Size),
-		slow:    make(chan struct{}, max(1, cfg.Size-1)),
+		slots:   limit.NewLine(cfg.Size, less(cfg.Size)),
+		slow:    limit.NewLine(less(cfg.Size), less(less(cfg.Size))),
 		inUse:   make(map[*pooled]struct{}),
 		drained: make(chan struct{}),
 	}
 }
 
 // Do calls fn with a connection that has the mailbox selected, or with any
-// connection if mailbox is empty. It waits for one as long as ctx allows. fn
-// must not keep the connection.
+// connection if mailbox is empty. It waits for one as long as ctx allows, in a line
+// in which everybody that [DoOptions.For] names gets a turn. fn must not keep the
+// connection.
 //
 // A connection that broke, in fn or because of it, is not used again. If it had
 // been at rest in the pool and broke before the server answered anything, fn is
@@ -101,12 +105,12 @@ func (p *Pool) Do(ctx context.Context, mailbox string, opts *DoOptions, fn func(
 		if err := acquire(ctx, opts, p.slow); err != nil {
 			return err
 		}
-		defer func() { <-p.slow }()
+		defer p.slow.Leave(opts.For)
 	}
 	if err := acquire(ctx, opts, p.slots); err != nil {
 		return err
 	}
-	defer func() { <-p.slots }()
+	defer p.slots.Leave(opts.For)
 
 	again, err := p.try(ctx, mailbox, opts, fn, false)
 	if again {

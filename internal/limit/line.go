@@ -35,10 +35,11 @@ func NewLine(size, each int) *Line {
 	return &Line{size: size, each: each, held: make(map[string]int), waiting: make(map[string][]chan struct{})}
 }
 
-// Enter waits for a place, for as long as ctx allows. Leave gives it back.
+// Enter waits for a place, for as long as ctx allows. Leave gives it back. The empty
+// key is for the house's own work: it waits its turn, and is nobody else to others.
 func (l *Line) Enter(ctx context.Context, key string) error {
 	l.mu.Lock()
-	if key != l.last {
+	if key != "" && key != l.last {
 		if l.last != "" {
 			l.shared = time.Now().Add(aloneAfter)
 		}
