@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"strconv"
 
 	"google.golang.org/grpc/codes"
 
@@ -11,12 +10,7 @@ import (
 
 // classifyTokens knows the errors of API tokens.
 func classifyTokens(err error) *failure {
-	var full *token.LimitError
 	switch {
-	case errors.As(err, &full):
-		return refuse(codes.ResourceExhausted, reasonLimitReached,
-			"There are %d tokens in use, and there may not be more: revoke some, or have the operator raise --max-tokens.", full.Limit).
-			with("limit", strconv.Itoa(full.Limit)).because(err)
 	case errors.Is(err, token.ErrNotFound):
 		return refuse(codes.NotFound, reasonTokenNotFound, "There is no such token.").because(err)
 	case errors.Is(err, token.ErrEnded):

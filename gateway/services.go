@@ -84,7 +84,10 @@ func (p patient) Do(ctx context.Context, accountID, mailbox string, opts *imapco
 	if opts != nil {
 		bounded = *opts
 	}
-	bounded.Wait, bounded.For = p.wait, access.From(ctx).ID
+	bounded.Wait = p.wait
+	if who := access.From(ctx).ID; who != insideID {
+		bounded.For = who
+	}
 	return p.mailboxes.Do(ctx, accountID, mailbox, &bounded, fn)
 }
 

@@ -23,9 +23,12 @@ import (
 // says so, see [inside].
 type visibleAccounts struct{ all *account.Registry }
 
+// insideID is the gateway's own name.
+const insideID = "gateway"
+
 // inside is for what the gateway does of its own accord, for nobody who calls.
 func inside(ctx context.Context) context.Context {
-	return access.With(ctx, access.Principal{ID: "gateway", Grant: access.Everything()})
+	return access.With(ctx, access.Principal{ID: insideID, Grant: access.Everything()})
 }
 
 // Get implements accountReader.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/limit"
 )
 
 const (
@@ -119,12 +121,14 @@ func (s *Store) Close() {
 
 // Create stores a new token under the id of its secret, and returns it as it is
 // stored. Made again with the same secret it is the same token. It fails with
-// [*LimitError].
+// [*limit.FullError].
 func (s *Store) Create(ctx context.Context, secret Secret, t *Token) (*Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if e, _ := s.cache.get(secret.ID()); e == nil && s.inUse() >= s.config.Limit {
-		return nil, &LimitError{Limit: s.config.Limit}
+	if e, _ := s.cache.get(secret.ID()); e == nil {
+		if err := limit.Room("max-tokens", "tokens in use", s.inUse(), s.config.Limit); err != nil {
+			return nil, err
+		}
 	}
 	made := t.clone()
 	made.ID, made.CreateTime, made.RevokeTime = secret.ID(), now(), time.Time{}

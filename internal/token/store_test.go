@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/access"
+	"github.com/postern-mail/postern/internal/limit"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/secret"
@@ -284,7 +285,7 @@ func TestLimit(t *testing.T) {
 	first := create(t, s, reader())
 	create(t, s, reader())
 	_, err := s.Create(t.Context(), NewSecret(), reader())
-	if full, ok := errors.AsType[*LimitError](err); !ok || full.Limit != 2 {
+	if full, ok := errors.AsType[*limit.FullError](err); !ok || full.Most != 2 {
 		t.Fatalf("a third one: %v", err)
 	}
 	// The same once more is no other one.

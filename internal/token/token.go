@@ -2,7 +2,6 @@ package token
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -104,10 +103,3 @@ var (
 	// that nobody here knows which tokens were revoked meanwhile.
 	ErrStale = errors.New("whether the token was revoked cannot be known at present")
 )
-
-// LimitError says that there are as many tokens as there may be.
-type LimitError struct{ Limit int }
-
-func (e *LimitError) Error() string {
-	return fmt.Sprintf("there are %d tokens in use already", e.Limit)
-}
