@@ -229,7 +229,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return ignoreStopped(g.inner.Serve(g.memory)) })
 	group.Go(func() error { return ignoreStopped(g.outer.Serve(g.links.listen(listenerGRPC, g.cfg.GRPC))) })
-	group.Go(func() error { return ignoreStopped(web.Serve(webListener(g.links.listen(listenerHTTP, g.cfg.HTTP), g.cfg.TLS))) })
+	group.Go(func() error {
+		return ignoreStopped(web.Serve(webListener(g.links.listen(listenerHTTP, g.cfg.HTTP), g.cfg.TLS)))
+	})
 	group.Go(func() error {
 		g.watchHealth(ctx)
 		return nil
