@@ -136,6 +136,10 @@ func classifyFolders(err error) *failure {
 	return nil
 }
 
+// unreadableMessage is about a record whose secrets do not open.
+const unreadableMessage = "What is stored of the %[1]s cannot be read: it is damaged or was sealed with a key that Postern does not have. " +
+	"The operator can restore the key set; otherwise delete the %[1]s and create it again."
+
 func classifyAccounts(err error) *failure {
 	var invalid *account.ValidationError
 	var missing *account.NotFoundError
@@ -162,6 +166,8 @@ func classifyAccounts(err error) *failure {
 		return refuse(codes.NotFound, reasonAccountNotFound, "There is no such account.").because(err)
 	case errors.Is(err, account.ErrExists):
 		return refuse(codes.AlreadyExists, reasonAccountExists, "There is an account with this id already: choose another one.").because(err)
+	case errors.Is(err, account.ErrUnreadable):
+		return refuse(codes.DataLoss, reasonRecordUnreadable, unreadableMessage, "account").because(err)
 	case errors.Is(err, account.ErrPaused):
 		return refuse(codes.FailedPrecondition, reasonAccountPaused, "The account is paused: resume it first.").because(err)
 	case errors.Is(err, account.ErrEtagMismatch):

@@ -22,6 +22,8 @@ func classifyWebhooks(err error) *failure {
 		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The webhook is not valid: %s.", invalid.Problems()).detail(bad)
 	case errors.Is(err, webhook.ErrNotFound):
 		return refuse(codes.NotFound, reasonWebhookNotFound, "There is no such webhook.").because(err)
+	case errors.Is(err, webhook.ErrUnreadable):
+		return refuse(codes.DataLoss, reasonRecordUnreadable, unreadableMessage, "webhook").because(err)
 	case errors.Is(err, webhook.ErrDeadLetterNotFound):
 		return refuse(codes.NotFound, reasonDeadLetterNotFound, "There is no such dead letter: it was sent anew, deleted, or has expired.").because(err)
 	case errors.Is(err, webhook.ErrNotChosen):

@@ -84,6 +84,9 @@ type Config struct {
 	Webhooks *webhook.Webhooks
 	// Box seals page tokens. Nodes that share it take each other's tokens.
 	Box *secret.Box
+	// Links seals what stands in mail for years, such as links to unsubscribe; nil
+	// means that Box does.
+	Links *secret.Box
 	// SpoolDir is where messages that are imported lie until the mail server
 	// has them; empty means the system's directory for temporary files.
 	SpoolDir string

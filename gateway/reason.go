@@ -95,6 +95,7 @@ const (
 	reasonInternal         reason = "INTERNAL"
 	reasonStoreUnavailable reason = "STORE_UNAVAILABLE"
 	reasonStoreFull        reason = "STORE_FULL"
+	reasonRecordUnreadable reason = "RECORD_UNREADABLE"
 	reasonUnavailable      reason = "UNAVAILABLE"
 	reasonRateLimited      reason = "RATE_LIMITED"
 	reasonLimitReached     reason = "LIMIT_REACHED"

@@ -54,7 +54,7 @@ func (g *Gateway) build() {
 	g.submissions = &submissionService{
 		accounts: accounts, composer: composer{messages: g.messages, uploads: cfg.Submissions, field: "submission"},
 		store: cfg.Submissions, requests: cfg.Requests, templates: cfg.Templates, pager: pages("submissions"), giveUp: cfg.GiveUpSending,
-		unsubscriber: unsubscriber{box: cfg.Box, publicURL: cfg.PublicURL},
+		unsubscriber: newUnsubscriber(cfg),
 	}
 	g.webhooks = &webhookService{
 		webhooks: visibleWebhooks{all: cfg.Webhooks, accounts: accounts}, accounts: accounts,

@@ -27,8 +27,18 @@ const (
 // from it.
 type unsubscriber struct {
 	box sealer
+	// former opens the links that were made when there was no key for links alone.
+	former sealer
 	// publicURL is where the world reaches the gateway, empty for nowhere.
 	publicURL string
+}
+
+func newUnsubscriber(cfg Config) unsubscriber {
+	u := unsubscriber{box: cfg.Box, former: cfg.Box, publicURL: cfg.PublicURL}
+	if cfg.Links != nil {
+		u.box = cfg.Links
+	}
+	return u
 }
 
 // unsubscribePath is where one unsubscribes, followed by a token.
@@ -72,6 +82,9 @@ func (u unsubscriber) open(token string) (unsubscription, error) {
 		return who, errNoToken
 	}
 	plain, err := u.box.Open(sealed, unsubscribePlace)
+	if err != nil {
+		plain, err = u.former.Open(sealed, unsubscribePlace)
+	}
 	if err != nil || json.Unmarshal(plain, &who) != nil {
 		return who, errNoToken
 	}

@@ -78,7 +78,7 @@ type Supervisor struct {
 
 // running is an owner at work, or the burial of a deleted account.
 type running struct {
-	owner  *owner // nil for a burial
+	owner  *owner // nil for a burial, and for an account that cannot be read
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -168,6 +168,7 @@ func (s *Supervisor) apply(ctx context.Context, wg *sync.WaitGroup, change accou
 			<-before.done // two owners in one process would fence each other
 		}
 		switch {
+		case change.Unreadable: // nothing can be done for it, and nothing is forgotten
 		case next.owner == nil:
 			s.bury(ctx, change.ID)
 		case change.Account.Paused:

@@ -49,6 +49,8 @@ type config struct {
 	AllowPlaintext   []string
 	InsecureTLSHosts []string
 	KeyFile          string
+	KeyCommand       string
+	KMSURI           string
 	Key              secret.String
 	AdminToken       secret.String
 
@@ -115,6 +117,8 @@ func (c *config) mainFlags() []cli.Flag {
 			Usage: "private `CIDR` ranges that mail servers and webhooks may be in, comma-separated"},
 	}, c.allowanceFlags(), []cli.Flag{
 		text("key-file", "", &c.KeyFile, "key set that seals stored credentials, a `FILE` (default: DIR/secret.key; POSTERN_KEY holds the key set itself)"),
+		text("key-command", "", &c.KeyCommand, "run this `COMMAND` and take what it prints as the key set, in place of a key file"),
+		text("kms-uri", "", &c.KMSURI, "the key set is encrypted by the key at this `URI` of a key management service: hcvault://HOST:PORT/transit/keys/NAME"),
 		&cli.DurationFlag{Name: "events-max-age", Value: 7 * 24 * time.Hour, Destination: &c.EventsMaxAge, Sources: c.sources("events-max-age"),
 			Usage: "keep events for this `DURATION`"},
 		&cli.IntFlag{Name: "events-replicas", Value: 1, Destination: &c.EventsReplicas, Sources: c.sources("events-replicas"),
@@ -191,8 +195,8 @@ func (c *config) validate(isSet func(flag string) bool) error {
 	if err := c.callers.validate(&c.transport); err != nil {
 		return err
 	}
-	if c.KeyFile != "" && !c.Key.IsZero() {
-		return errors.New("there are two keys, from --key-file and from POSTERN_KEY: give one")
+	if err := c.checkKey(); err != nil {
+		return err
 	}
 	for _, listener := range []struct{ flag, addr string }{{"http", c.HTTP}, {"grpc", c.GRPC}} {
 		if err := c.checkListener(listener.flag, listener.addr); err != nil {

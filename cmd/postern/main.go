@@ -7,6 +7,7 @@
 //	postern nats credentials   lets NATS clients read the events
 //	postern tokens             makes, lists and revokes API tokens
 //	postern health             tells whether it is ready, for health checks
+//	postern keys               rotates the keys that seal credentials
 package main
 
 import (
@@ -84,9 +85,9 @@ func newApp(stdout, stderr io.Writer, begun *bool) *cli.Command {
 		}
 	}
 	serve, demo, health := serveCommand(stderr), demoCommand(stdout, stderr), healthCommand()
-	nats, tokens := natsCommand(stdout), tokensCommand(stdout, stderr)
+	nats, tokens, keys := natsCommand(stdout), tokensCommand(stdout, stderr), keysCommand(stdout, stderr)
 	commands := []*cli.Command{serve, demo, health}
-	for _, group := range []*cli.Command{nats, tokens} {
+	for _, group := range []*cli.Command{nats, tokens, keys} {
 		commands = append(commands, group.Commands...)
 		group.HideHelpCommand = true
 		group.OnUsageError = asUsageError
@@ -105,7 +106,7 @@ func newApp(stdout, stderr io.Writer, begun *bool) *cli.Command {
 		Name:            "postern",
 		Usage:           "a gateway from IMAP to JSON, gRPC and a replayable event log",
 		Version:         version(),
-		Commands:        []*cli.Command{serve, demo, health, nats, tokens},
+		Commands:        []*cli.Command{serve, demo, health, nats, tokens, keys},
 		HideHelpCommand: true,
 		Writer:          stdout,
 		ErrWriter:       stderr,

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/keyring"
 	"github.com/postern-mail/postern/internal/lease"
 	"github.com/postern-mail/postern/internal/moves"
 	"github.com/postern-mail/postern/internal/natsd"
@@ -61,6 +61,7 @@ type node struct {
 	webhooks   *webhook.Webhooks
 	supervisor *idle.Supervisor
 	outbox     *submit.Outbox
+	keys       *keyring.Ring
 	// watching is the lease that the supervisor and the outbox need, nil where no
 	// other node can be.
 	watching *lease.Config
@@ -178,7 +179,11 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	if err != nil {
 		return fmt.Errorf("set up JetStream: %w", err)
 	}
-	if api.Box, err = cfg.openKey(); err != nil {
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("the name of this machine: %w", err)
+	}
+	if err := n.openKeys(ctx, js, cfg, host, &api); err != nil {
 		return err
 	}
 	accounts, err := account.Open(ctx, js, account.Config{Box: api.Box, Replicas: cfg.EventsReplicas, Most: cfg.Limits.Accounts, Logger: n.log})
@@ -225,15 +230,11 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	api.Submissions, api.GiveUpSending, api.PublicURL = submissions, cfg.GiveUpSending, cfg.PublicURL
 	api.Storage = check
 	api.Ready = func(ctx context.Context) error {
-		if err := check(); err != nil {
+		if err := errors.Join(check(), n.keys.Ready()); err != nil {
 			return err
 		}
 		_, err := events.Head(ctx)
 		return err
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("the name of this machine: %w", err)
 	}
 	// Nobody else can use the embedded server's data, so there a lease would
 	// only delay the restart after a crash.
@@ -304,6 +305,7 @@ func (n *node) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.gateway.Run(ctx) })
 	group.Go(func() error { return n.watch(ctx) })
+	group.Go(func() error { return n.keys.Run(ctx) })
 	group.Go(func() error { return n.webhooks.Run(ctx, n.gateway.MessageBody) })
 	for _, follow := range n.following {
 		group.Go(func() error { return follow(ctx) })
@@ -325,6 +327,7 @@ func (n *node) own(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.supervisor.Run(ctx) })
 	group.Go(func() error { return n.outbox.Run(ctx) })
+	group.Go(func() error { return n.keys.Own(ctx) })
 	return group.Wait()
 }
 
@@ -339,14 +342,23 @@ func (n *node) close() {
 	}
 }
 
-// openKey opens the key set that seals credentials.
-func (c *config) openKey() (*secret.Box, error) {
-	if !c.Key.IsZero() {
-		return secret.OpenEnv(c.Key.Reveal())
+// openKeys opens the key set that seals what is stored, and joins the agreement of
+// all nodes on which of its keys does.
+func (n *node) openKeys(ctx context.Context, js jetstream.JetStream, cfg *config, host string, api *gateway.Config) error {
+	source, err := cfg.keySource()
+	if err != nil {
+		return err
 	}
-	path := c.KeyFile
-	if path == "" {
-		path = filepath.Join(c.DataDir, "secret.key")
+	if api.Box, err = source.Open(ctx); err != nil {
+		return err
 	}
-	return secret.OpenFile(path)
+	n.keys, err = keyring.Open(ctx, js, keyring.Config{
+		Box: api.Box, Kinds: sealedKinds(), Shared: !cfg.NATSURL.IsZero(), Node: host,
+		Replicas: cfg.EventsReplicas, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	api.Links, err = n.keys.Derived(ctx, "unsubscribe")
+	return err
 }

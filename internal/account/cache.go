@@ -7,8 +7,9 @@ import (
 
 // entry is an account as the bucket has it.
 type entry struct {
-	*stored           // nil for one that was deleted here
+	*stored           // nil for one that was deleted here, or cannot be read
 	kvRevision uint64 // of the key
+	unreadable bool
 }
 
 // statusEntry is a status as the bucket has it.
@@ -113,19 +114,37 @@ func (c *cache) put(id string, e entry) {
 
 // remove notes that an account is gone as of a revision. The note stays, so
 // that an earlier write that the watch delivers late does not bring it back.
-func (c *cache) remove(id string, kvRevision uint64) {
+func (c *cache) remove(id string, kvRevision uint64) { c.drop(id, entry{kvRevision: kvRevision}) }
+
+// lose notes that an account cannot be read as of a revision. That revision counts
+// as not seen yet, because with other keys it may open.
+func (c *cache) lose(id string, kvRevision uint64) {
+	c.drop(id, entry{kvRevision: kvRevision - 1, unreadable: true})
+}
+
+// isUnreadable reports whether an account is there and cannot be read.
+func (c *cache) isUnreadable(id string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.accounts[id].unreadable
+}
+
+// drop puts an entry without an account in the place of the one there is.
+func (c *cache) drop(id string, e entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.accounts[id]
-	if before.kvRevision > kvRevision {
+	if before.kvRevision > e.kvRevision {
 		return
 	}
-	c.accounts[id] = entry{kvRevision: kvRevision}
+	c.accounts[id] = e
 	delete(c.held, id)
 	if before.stored != nil {
 		if at, found := slices.BinarySearch(c.ids, id); found {
 			c.ids = slices.Delete(c.ids, at, at+1)
 		}
+	}
+	if before.stored != nil || before.unreadable != e.unreadable {
 		c.wake(id)
 	}
 }
@@ -175,7 +194,7 @@ func (c *cache) orphans() map[string]uint64 {
 	defer c.mu.RUnlock()
 	found := make(map[string]uint64)
 	for id, status := range c.statuses {
-		if c.accounts[id].stored == nil {
+		if e := c.accounts[id]; e.stored == nil && !e.unreadable {
 			found[id] = status.kvRevision
 		}
 	}

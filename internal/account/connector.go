@@ -104,7 +104,7 @@ func (c *Connector) Close() {
 func (c *Connector) follow(ctx context.Context) {
 	for change := range c.config.Registry.Watch(ctx) {
 		c.mu.Lock()
-		if pool := c.pools[change.ID]; pool != nil && (change.Deleted || pool.revision != change.Account.ConnectionRevision) {
+		if pool := c.pools[change.ID]; pool != nil && (change.Account == nil || pool.revision != change.Account.ConnectionRevision) {
 			c.retire(change.ID)
 		}
 		c.mu.Unlock()

@@ -24,7 +24,7 @@ type claim struct {
 	ID string `json:"id"`
 	// Digest is the sealed hash of the request's content. It is sealed because
 	// the content holds a password, which a plain hash would let anyone guess at.
-	Digest sealed `json:"digest"`
+	Digest secret.Sealed `json:"digest"`
 }
 
 // Create registers an account. An empty id is replaced by a generated one.
@@ -142,7 +142,7 @@ func (r *Registry) create(ctx context.Context, a *Account, request string) (*Acc
 	a.CreateTime = now()
 	a.UpdateTime = a.CreateTime
 	a.ConnectionRevision = newConnectionRevision()
-	value, err := r.encode(a, 1, request)
+	value, err := encode(r.box, a, 1, request)
 	if err != nil {
 		return nil, err
 	}
@@ -179,11 +179,11 @@ func contentDigest(a *Account) ([]byte, error) {
 // revealed is the record of an account with its secrets open. It must not leave
 // the function that asks for it.
 func revealed(a *Account) *record {
-	return newRecord(a, func(_ string, value secret.String) sealed {
+	return newRecord(a, func(_ string, value secret.String) secret.Sealed {
 		if value.IsZero() {
 			return nil
 		}
-		return sealed(value.Reveal())
+		return secret.Sealed(value.Reveal())
 	})
 }
 

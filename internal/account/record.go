@@ -17,7 +17,7 @@ const (
 	recordVersionTrust = 2
 )
 
-// record is the stored form of an account. Fields of type sealed are secrets.
+// record is the stored form of an account. Fields of type secret.Sealed are secrets.
 type record struct {
 	Version     int               `json:"version"`
 	ID          string            `json:"id"`
@@ -34,7 +34,7 @@ type record struct {
 	Resyncs     uint64            `json:"resyncs,omitempty"`
 
 	IdentityScheme IdentityScheme `json:"identity_scheme,omitempty"`
-	IdentityKey    sealed         `json:"identity_key,omitempty"`
+	IdentityKey    secret.Sealed  `json:"identity_key,omitempty"`
 
 	CreateTime time.Time `json:"create_time,omitzero"`
 	UpdateTime time.Time `json:"update_time,omitzero"`
@@ -48,13 +48,13 @@ type record struct {
 }
 
 type endpointRecord struct {
-	Host     string       `json:"host"`
-	Port     int          `json:"port"`
-	TLSMode  TLSMode      `json:"tls_mode"`
-	Username string       `json:"username,omitempty"`
-	Password sealed       `json:"password,omitempty"`
-	OAuth2   *oauthRecord `json:"oauth2,omitempty"`
-	Trust    *trustRecord `json:"trust,omitempty"`
+	Host     string        `json:"host"`
+	Port     int           `json:"port"`
+	TLSMode  TLSMode       `json:"tls_mode"`
+	Username string        `json:"username,omitempty"`
+	Password secret.Sealed `json:"password,omitempty"`
+	OAuth2   *oauthRecord  `json:"oauth2,omitempty"`
+	Trust    *trustRecord  `json:"trust,omitempty"`
 }
 
 type trustRecord struct {
@@ -63,13 +63,13 @@ type trustRecord struct {
 }
 
 type oauthRecord struct {
-	AccessToken  sealed    `json:"access_token,omitempty"`
-	RefreshToken sealed    `json:"refresh_token,omitempty"`
-	Expiry       time.Time `json:"expiry,omitzero"`
-	ClientID     string    `json:"client_id,omitempty"`
-	ClientSecret sealed    `json:"client_secret,omitempty"`
-	TokenURL     string    `json:"token_url,omitempty"`
-	Scopes       []string  `json:"scopes,omitempty"`
+	AccessToken  secret.Sealed `json:"access_token,omitempty"`
+	RefreshToken secret.Sealed `json:"refresh_token,omitempty"`
+	Expiry       time.Time     `json:"expiry,omitzero"`
+	ClientID     string        `json:"client_id,omitempty"`
+	ClientSecret secret.Sealed `json:"client_secret,omitempty"`
+	TokenURL     string        `json:"token_url,omitempty"`
+	Scopes       []string      `json:"scopes,omitempty"`
 }
 
 type watchRecord struct {
@@ -78,51 +78,24 @@ type watchRecord struct {
 	IdleFolders     []string      `json:"idle_folders,omitempty"`
 }
 
-// sealed is a secret as it leaves the process; JSON writes it in base64.
-type sealed []byte
-
-// sealer seals or opens the secrets of one record and keeps the first error, so
-// that a record is one expression. The place of each secret names the account
-// and the field: a sealed value that is moved elsewhere does not open.
-type sealer struct {
-	box *secret.Box
-	id  string
-	err error
-}
-
-func (s *sealer) place(field string) []byte { return []byte("account/" + s.id + "/" + field) }
-
-func (s *sealer) seal(field string, value secret.String) sealed {
-	if s.err != nil || value.IsZero() {
-		return nil
-	}
-	out, err := s.box.Seal([]byte(value.Reveal()), s.place(field))
-	s.err = err
-	return out
-}
-
-func (s *sealer) open(field string, value sealed) secret.String {
-	if s.err != nil || len(value) == 0 {
-		return secret.String{}
-	}
-	plain, err := s.box.Open(value, s.place(field))
-	s.err = err
-	return secret.New(string(plain))
+// newSealer seals or opens the secrets of the account with the given id.
+func newSealer(box *secret.Box, id string) *secret.Sealer {
+	return &secret.Sealer{Box: box, Record: "account/" + id}
 }
 
 // encode gives the stored form of an account.
-func (r *Registry) encode(a *Account, revision uint64, request string) ([]byte, error) {
-	s := &sealer{box: r.box, id: a.ID}
-	rec := newRecord(a, s.seal)
-	if s.err != nil {
-		return nil, s.err
+func encode(box *secret.Box, a *Account, revision uint64, request string) ([]byte, error) {
+	s := newSealer(box, a.ID)
+	rec := newRecord(a, s.Seal)
+	if s.Err != nil {
+		return nil, s.Err
 	}
 	rec.Revision, rec.Request = revision, request
 	return json.Marshal(rec)
 }
 
 // newRecord puts an account into the stored form, its secrets as seal has them.
-func newRecord(a *Account, seal func(field string, value secret.String) sealed) *record {
+func newRecord(a *Account, seal func(field string, value secret.String) secret.Sealed) *record {
 	rec := &record{
 		Version: recordVersion, ID: a.ID, DisplayName: a.DisplayName, Email: a.Email,
 		IMAP: newEndpointRecord("imap", a.IMAP, seal), Labels: a.Labels, Watch: watchRecord(a.Watch), Sending: a.Sending,
@@ -140,7 +113,7 @@ func newRecord(a *Account, seal func(field string, value secret.String) sealed) 
 	return rec
 }
 
-func newEndpointRecord(prefix string, e Endpoint, seal func(string, secret.String) sealed) endpointRecord {
+func newEndpointRecord(prefix string, e Endpoint, seal func(string, secret.String) secret.Sealed) endpointRecord {
 	rec := endpointRecord{
 		Host: e.Host, Port: e.Port, TLSMode: e.TLSMode, Username: e.Username,
 		Password: seal(prefix+".password", e.Password),
@@ -167,7 +140,7 @@ type stored struct {
 }
 
 // decode reads the stored form of the account with the given id.
-func (r *Registry) decode(id string, value []byte) (*stored, error) {
+func decode(box *secret.Box, id string, value []byte) (*stored, error) {
 	var rec record
 	if err := json.Unmarshal(value, &rec); err != nil {
 		// The parser's error may quote the record; only its kind matters.
@@ -179,12 +152,12 @@ func (r *Registry) decode(id string, value []byte) (*stored, error) {
 	}
 	// The id of the key decides, so a record copied under another key does not
 	// open.
-	s := &sealer{box: r.box, id: id}
+	s := newSealer(box, id)
 	a := &Account{
-		ID: id, DisplayName: rec.DisplayName, Email: rec.Email, IMAP: s.endpoint("imap", &rec.IMAP),
+		ID: id, DisplayName: rec.DisplayName, Email: rec.Email, IMAP: openEndpoint(s, "imap", &rec.IMAP),
 		Labels: rec.Labels, Watch: WatchPolicy(rec.Watch), Sending: rec.Sending,
 		Backfill: rec.Backfill, Paused: rec.Paused, Reconnects: rec.Reconnects, Resyncs: rec.Resyncs,
-		IdentityScheme: rec.IdentityScheme, IdentityKey: s.open("identity_key", rec.IdentityKey),
+		IdentityScheme: rec.IdentityScheme, IdentityKey: s.Open("identity_key", rec.IdentityKey),
 		CreateTime: rec.CreateTime, UpdateTime: rec.UpdateTime, ConnectionRevision: rec.Connection,
 		Etag: rec.etag(),
 	}
@@ -192,24 +165,24 @@ func (r *Registry) decode(id string, value []byte) (*stored, error) {
 		a.Backfill = BackfillNone
 	}
 	if rec.SMTP != nil {
-		smtp := s.endpoint("smtp", rec.SMTP)
+		smtp := openEndpoint(s, "smtp", rec.SMTP)
 		a.SMTP = &smtp
 	}
-	if s.err != nil {
-		return nil, fmt.Errorf("account %s: %w: %w", id, ErrUnreadable, s.err)
+	if s.Err != nil {
+		return nil, fmt.Errorf("account %s: %w: %w", id, ErrUnreadable, s.Err)
 	}
 	return &stored{account: a, revision: rec.Revision, request: rec.Request}, nil
 }
 
-func (s *sealer) endpoint(prefix string, rec *endpointRecord) Endpoint {
+func openEndpoint(s *secret.Sealer, prefix string, rec *endpointRecord) Endpoint {
 	e := Endpoint{
 		Host: rec.Host, Port: rec.Port, TLSMode: rec.TLSMode, Username: rec.Username,
-		Password: s.open(prefix+".password", rec.Password),
+		Password: s.Open(prefix+".password", rec.Password),
 	}
 	if o := rec.OAuth2; o != nil {
 		e.OAuth2 = &OAuth2{
-			AccessToken: s.open(prefix+".access_token", o.AccessToken), RefreshToken: s.open(prefix+".refresh_token", o.RefreshToken),
-			Expiry: o.Expiry, ClientID: o.ClientID, ClientSecret: s.open(prefix+".client_secret", o.ClientSecret),
+			AccessToken: s.Open(prefix+".access_token", o.AccessToken), RefreshToken: s.Open(prefix+".refresh_token", o.RefreshToken),
+			Expiry: o.Expiry, ClientID: o.ClientID, ClientSecret: s.Open(prefix+".client_secret", o.ClientSecret),
 			TokenURL: o.TokenURL, Scopes: o.Scopes,
 		}
 	}

@@ -20,7 +20,6 @@ const (
 	statusPrefix  = "status."
 	requestPrefix = "request."
 	refreshPrefix = "refresh."
-	checkKey      = "check"
 
 	// requestTTL is for how long a request id is remembered, as the API says.
 	requestTTL = 24 * time.Hour
@@ -67,9 +66,7 @@ type Registry struct {
 	done chan struct{}
 }
 
-// Open opens the registry, and makes its bucket at the first start. It fails
-// with [*secret.WrongKeyError], and changes nothing, if the stored secrets were
-// sealed with another key. Close ends it.
+// Open opens the registry, and makes its bucket at the first start. Close ends it.
 func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Registry, error) {
 	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket:      bucket,
@@ -88,9 +85,6 @@ func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Registry
 		logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registry{kv: kv, box: config.Box, logger: logger, cache: newCache(), most: config.Most, done: make(chan struct{})}
-	if err := r.checkSealingKey(ctx); err != nil {
-		return nil, err
-	}
 	feedCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
 	loaded := make(chan struct{})
@@ -110,28 +104,6 @@ func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Registry
 func (r *Registry) Close() {
 	r.stop()
 	<-r.done
-}
-
-// checkSealingKey compares the key set with the one in use so far.
-func (r *Registry) checkSealingKey(ctx context.Context) error {
-	entry, err := r.kv.Get(ctx, checkKey)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		var value []byte
-		if value, err = r.box.NewCheck(); err != nil {
-			return err
-		}
-		if _, err = r.kv.Create(ctx, checkKey, value); err == nil {
-			return nil
-		}
-		// Another node was faster: its value is the one to pass.
-		if errors.Is(err, jetstream.ErrKeyExists) {
-			entry, err = r.kv.Get(ctx, checkKey)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("read the check value of the sealing key: %w", err)
-	}
-	return r.box.Check(entry.Value())
 }
 
 // removeOrphans removes what a former owner has written after its account was
@@ -167,7 +139,7 @@ func (r *Registry) load(ctx context.Context, id string) (entry, error) {
 	if err != nil {
 		return entry{}, fmt.Errorf("read account %s: %w", id, err)
 	}
-	decoded, err := r.decode(id, got.Value())
+	decoded, err := decode(r.box, id, got.Value())
 	if err != nil {
 		return entry{}, err
 	}
@@ -254,7 +226,7 @@ func sameSettings(a, b *Account) (bool, error) {
 // replace writes an account over the record that was read, and fails with a
 // conflict if that is no longer the present one.
 func (r *Registry) replace(ctx context.Context, current entry, next *Account, revision uint64) error {
-	value, err := r.encode(next, revision, current.request)
+	value, err := encode(r.box, next, revision, current.request)
 	if err != nil {
 		return err
 	}
@@ -267,7 +239,7 @@ func (r *Registry) replace(ctx context.Context, current entry, next *Account, re
 
 // remember puts what was just written into the cache.
 func (r *Registry) remember(id string, value []byte, kvRevision uint64) error {
-	decoded, err := r.decode(id, value)
+	decoded, err := decode(r.box, id, value)
 	if err != nil {
 		return err
 	}
@@ -291,7 +263,7 @@ func (r *Registry) Delete(ctx context.Context, id, etag string) error {
 		}
 		if etag != "" {
 			// Without an etag even a record that cannot be read can be deleted.
-			current, err := r.decode(id, got.Value())
+			current, err := decode(r.box, id, got.Value())
 			if err != nil {
 				return err
 			}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -359,21 +358,6 @@ func TestList(t *testing.T) {
 				t.Errorf("got %q, %v; want %q, %v", got, more, c.want, c.more)
 			}
 		})
-	}
-}
-
-func TestWrongKey(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	create(t, e.open(t), ann())
-	path := filepath.Join(e.dir, "other.key")
-	_, err := account.Open(t.Context(), e.js, account.Config{Box: newBox(t, path)})
-	wrong, ok := errors.AsType[*secret.WrongKeyError](err)
-	if !ok || wrong.Source != path {
-		t.Fatalf("error %v, want a WrongKeyError that names %s", err, path)
-	}
-	if _, err := e.open(t).Get(t.Context(), "ann"); err != nil {
-		t.Errorf("after the refused start, with the right key: %v", err)
 	}
 }
 

@@ -17,7 +17,11 @@ type Change struct {
 	ID string
 	// Deleted says that the account is gone. Account is nil then.
 	Deleted bool
-	Account *Account
+	// Unreadable says that the account is there, but its record does not open with
+	// the keys that there are, or is damaged. Account is nil then; it comes again
+	// when it can be read.
+	Unreadable bool
+	Account    *Account
 }
 
 // Watch yields every account as it is, and then each one whose settings have
@@ -42,6 +46,12 @@ func (r *Registry) Watch(ctx context.Context) iter.Seq[Change] {
 				}
 				current, err := r.cache.read(id)
 				created, known := reported[id]
+				if known && err != nil && r.cache.isUnreadable(id) {
+					if !yield(Change{ID: id, Unreadable: true}) {
+						return
+					}
+					continue
+				}
 				if known && (err != nil || !current.CreateTime.Equal(created)) {
 					delete(reported, id)
 					if !yield(Change{ID: id, Deleted: true}) {
@@ -142,7 +152,8 @@ func (r *Registry) feed(ctx context.Context, conn *nats.Conn, loaded chan<- stru
 // follow reads the bucket and then its changes, until the watch or ctx ends.
 // Complete says that the whole bucket was read. Again says that the connection
 // was lost and is back: the NATS client would resume the watch by itself, but
-// only after it has missed heartbeats, which was measured to take 15 to 20 s.
+// only after it has missed heartbeats, which was measured to take 15 to 20 s. Or
+// that there are other keys, with which what could not be read may open.
 func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, loaded chan<- struct{}) (complete, again bool) {
 	watcher, err := r.kv.WatchFiltered(ctx, []string{accountPrefix + "*", statusPrefix + "*"})
 	if err != nil {
@@ -154,10 +165,14 @@ func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, l
 	defer stop(watcher)
 	r.cache.advance(0)
 	seen, last := make(map[string]bool), uint64(0)
+	changed := r.box.Changed()
+	var otherKeys <-chan struct{} // nil as long as all has been readable
 	for {
 		select {
 		case <-ctx.Done():
 			return complete, false
+		case <-otherKeys:
+			return complete, true
 		case <-reconnected:
 			return complete, true
 		case update, ok := <-watcher.Updates():
@@ -175,7 +190,9 @@ func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, l
 					seen[update.Key()] = true
 				}
 				last = max(last, update.Revision())
-				r.take(update)
+				if !r.take(update) {
+					otherKeys = changed
+				}
 				r.cache.advance(update.Revision())
 			}
 		}
@@ -191,17 +208,17 @@ func stop(watcher jetstream.KeyWatcher) {
 	}
 }
 
-// take brings one update into the cache.
-func (r *Registry) take(update jetstream.KeyValueEntry) {
+// take brings one update into the cache, and reports whether it could be read.
+func (r *Registry) take(update jetstream.KeyValueEntry) bool {
 	gone := update.Operation() != jetstream.KeyValuePut
 	if id, ok := strings.CutPrefix(update.Key(), statusPrefix); ok {
 		var record *statusRecord
 		if !gone && json.Unmarshal(update.Value(), &record) != nil {
 			r.logger.Warn("a stored status cannot be read", "account", id)
-			return
+			return true // by no key
 		}
 		r.cache.putStatus(id, update.Revision(), record)
-		return
+		return true
 	}
 	id := strings.TrimPrefix(update.Key(), accountPrefix)
 	switch {
@@ -209,12 +226,13 @@ func (r *Registry) take(update jetstream.KeyValueEntry) {
 		r.cache.forget(id, update.Revision())
 	case r.cache.seen(id, update.Revision()):
 	default:
-		decoded, err := r.decode(id, update.Value())
+		decoded, err := decode(r.box, id, update.Value())
 		if err != nil {
 			r.logger.Error("an account is left out", "account", id, "error", err)
-			r.cache.remove(id, update.Revision())
-			return
+			r.cache.lose(id, update.Revision())
+			return false
 		}
 		r.cache.put(id, entry{stored: decoded, kvRevision: update.Revision()})
 	}
+	return true
 }

@@ -55,6 +55,9 @@ type Config struct {
 	// and events then cross the network in clear, so something around the
 	// server, such as a private network, must protect them.
 	AllowRemote bool
+	// Private opens no listener, whatever Addr is: only [Server.Connect] reaches the
+	// server, and the file nats-url stays what it is.
+	Private bool
 	// MaxStore bounds the bytes that all streams together take on disk; 0 means
 	// that the disk does.
 	MaxStore int64
@@ -69,6 +72,7 @@ type Config struct {
 type Server struct {
 	options  func() *server.Options // of this server, at its address
 	readable string
+	private  bool
 	keys     *keys
 
 	mu   sync.Mutex
@@ -89,9 +93,13 @@ type Server struct {
 // recovered. It fails with [*InUseError] when another process uses the data
 // directory, and with [*ListenError] when the address cannot be listened on.
 func Start(ctx context.Context, config Config) (*Server, error) {
-	host, port, err := parseAddr(config.Addr, config.AllowRemote)
-	if err != nil {
-		return nil, err
+	var host string
+	var port int
+	if !config.Private {
+		var err error
+		if host, port, err = parseAddr(config.Addr, config.AllowRemote); err != nil {
+			return nil, err
+		}
 	}
 	logger := config.Logger
 	if logger == nil {
@@ -102,7 +110,7 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		readable: config.Readable, dir: dir, logger: logger, log: &serverLog{logger: logger},
+		readable: config.Readable, private: config.Private, dir: dir, logger: logger, log: &serverLog{logger: logger},
 		stopped: make(chan struct{}), healed: make(chan struct{}),
 	}
 	if err := s.start(ctx, host, port, config.MaxStore); err != nil {
@@ -114,8 +122,10 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 func (s *Server) start(ctx context.Context, host string, port int, maxStore int64) error {
 	// Looked at first because recovering large streams takes a while, and the
 	// server itself reports the clash only after that.
-	if err := probeListen(ctx, host, port); err != nil {
-		return err
+	if !s.private {
+		if err := probeListen(ctx, host, port); err != nil {
+			return err
+		}
 	}
 	login, err := s.dir.credentials()
 	if err != nil {
@@ -134,12 +144,14 @@ func (s *Server) start(ctx context.Context, host string, port int, maxStore int6
 	if err != nil {
 		return err
 	}
-	s.addr = clientAddr(nats.Addr())
-	port = nats.Addr().(*net.TCPAddr).Port // for the next one
-	if err := s.dir.writeURL(login.url(s.addr)); err != nil {
-		nats.Shutdown()
-		nats.WaitForShutdown()
-		return err
+	if !s.private {
+		s.addr = clientAddr(nats.Addr())
+		port = nats.Addr().(*net.TCPAddr).Port // for the next one
+		if err := s.dir.writeURL(login.url(s.addr)); err != nil {
+			nats.Shutdown()
+			nats.WaitForShutdown()
+			return err
+		}
 	}
 	var healing context.Context
 	healing, s.healing = context.WithCancel(context.Background())
@@ -202,6 +214,9 @@ func (s *Server) open(nats *server.Server, gate *gate) error {
 		if err := answerReaders(nats, s.keys.copier, s.readable); err != nil {
 			return err
 		}
+	}
+	if s.private {
+		return nil
 	}
 	nats.AcceptLoop(make(chan struct{}))
 	if reason := s.log.fatal(); reason != "" {

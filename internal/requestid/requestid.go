@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/keyring"
 )
 
 const (
@@ -33,6 +35,11 @@ var ErrReused = errors.New("the request id has been used for another request: us
 type box interface {
 	Seal(plain, place []byte) ([]byte, error)
 	Open(sealed, place []byte) ([]byte, error)
+}
+
+// SealedKinds are the records that are sealed. They end by themselves.
+func SealedKinds() []keyring.Kind {
+	return []keyring.Kind{{Name: "requests", Bucket: bucket, Keys: keyring.Whole}}
 }
 
 // Store remembers request ids. It is safe for concurrent use.

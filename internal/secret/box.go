@@ -1,11 +1,12 @@
 package secret
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
@@ -13,35 +14,41 @@ import (
 // sealed with a key that is not in the set, for another place, or changed.
 var ErrOpen = errors.New("sealed value does not open with this key and place")
 
-// WrongKeyError says that the key set is not the one that the stored secrets
-// were sealed with. Nothing has been changed when it is returned.
-type WrongKeyError struct {
-	// Source says where the key set came from: a file's path or a variable.
+// A MissingKeyError says that a key set lacks a key that is needed.
+type MissingKeyError struct {
+	// Source says where the key set came from.
 	Source string
+	Key    KeyID
 }
 
-func (e *WrongKeyError) Error() string {
-	return fmt.Sprintf("the key set from %s is not the one that the stored credentials were sealed with: "+
-		"restore the original key set there, or start with an empty data directory and register the accounts again", e.Source)
+// Error implements error.
+func (e *MissingKeyError) Error() string {
+	return fmt.Sprintf("the key set from %s has no key %d, with which stored secrets are sealed", e.Source, e.Key)
 }
 
-// Box seals and opens bytes with a Tink key set. A value is sealed with the
-// set's primary key and opened with whichever key of the set it names, so a
-// new primary key can be added while the old ones still open what they sealed.
-// A Box is safe for concurrent use and prints without its keys.
+// Box seals and opens bytes with a Tink key set. A value is sealed with one key of
+// the set, the primary one unless [Box.Use] chose another, and opened with
+// whichever key of the set it names, so a new key can be added while the old ones
+// still open what they sealed. A Box is safe for concurrent use and prints without
+// its keys.
 type Box struct {
-	// The primitive is behind a function so that printing a Box with %+v
-	// cannot reach the keys.
-	primitive func() tink.AEAD
-	source    string
+	source *Source
+	// The keys are behind a function so that printing a Box with %+v cannot
+	// reach them.
+	keys func() *boxKeys
 }
 
-func newBox(handle *keyset.Handle, source string) (*Box, error) {
-	primitive, err := aead.New(handle)
-	if err != nil {
-		return nil, fmt.Errorf("key set from %s: %w", source, err)
-	}
-	return &Box{primitive: func() tink.AEAD { return primitive }, source: source}, nil
+// boxKeys are the keys that a Box has at present.
+type boxKeys struct {
+	mu sync.RWMutex
+	*keySet
+	use     KeyID
+	changed chan struct{} // closed when other keys take the place of these
+}
+
+func newBox(set *keySet, source *Source) *Box {
+	keys := &boxKeys{keySet: set, use: set.primary, changed: make(chan struct{})}
+	return &Box{source: source, keys: func() *boxKeys { return keys }}
 }
 
 // Seal encrypts plain. The place names the record and field that the value
@@ -49,7 +56,15 @@ func newBox(handle *keyset.Handle, source string) (*Box, error) {
 // the value opens only with the same place, so a sealed value that is copied
 // onto another record is of no use there.
 func (b *Box) Seal(plain, place []byte) ([]byte, error) {
-	sealed, err := b.primitive().Encrypt(plain, place)
+	keys := b.keys()
+	keys.mu.RLock()
+	sealer := keys.sealers[keys.use]
+	keys.mu.RUnlock()
+	return seal(sealer, plain, place)
+}
+
+func seal(sealer tink.AEAD, plain, place []byte) ([]byte, error) {
+	sealed, err := sealer.Encrypt(plain, place)
 	if err != nil {
 		return nil, fmt.Errorf("seal %s: %w", place, err)
 	}
@@ -59,7 +74,11 @@ func (b *Box) Seal(plain, place []byte) ([]byte, error) {
 // Open decrypts what Seal made for the same place. It fails with [ErrOpen],
 // without telling which of the reasons it was: the cipher cannot know.
 func (b *Box) Open(sealed, place []byte) ([]byte, error) {
-	plain, err := b.primitive().Decrypt(sealed, place)
+	keys := b.keys()
+	keys.mu.RLock()
+	opener := keys.opener
+	keys.mu.RUnlock()
+	plain, err := opener.Decrypt(sealed, place)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", place, ErrOpen)
 	}
@@ -67,22 +86,65 @@ func (b *Box) Open(sealed, place []byte) ([]byte, error) {
 }
 
 // Source says where the key set came from, for messages to people.
-func (b *Box) Source() string { return b.source }
+func (b *Box) Source() string { return b.source.String() }
 
-// checkPlace is the place of the check value.
-var checkPlace = []byte("postern/key-check")
-
-// NewCheck makes a sealed check value, to be stored beside the first secret
-// and handed to Check at every later start.
-func (b *Box) NewCheck() ([]byte, error) {
-	return b.Seal([]byte("postern"), checkPlace)
+// Keys gives the ids of the keys, and which of them is the primary one.
+func (b *Box) Keys() (ids []KeyID, primary KeyID) {
+	keys := b.keys()
+	keys.mu.RLock()
+	defer keys.mu.RUnlock()
+	return slices.Clone(keys.ids), keys.primary
 }
 
-// Check opens a stored check value. It fails with [*WrongKeyError] when the
-// key set is not the one in use when the value was made.
-func (b *Box) Check(stored []byte) error {
-	if _, err := b.Open(stored, checkPlace); err != nil {
-		return &WrongKeyError{Source: b.source}
+// Uses gives the id of the key that seals.
+func (b *Box) Uses() KeyID {
+	keys := b.keys()
+	keys.mu.RLock()
+	defer keys.mu.RUnlock()
+	return keys.use
+}
+
+// Use has a key of the set seal from now on. It fails with [*MissingKeyError] and
+// changes nothing if the set does not have it.
+func (b *Box) Use(id KeyID) error {
+	keys := b.keys()
+	keys.mu.Lock()
+	defer keys.mu.Unlock()
+	if !keys.has(id) {
+		return &MissingKeyError{Source: b.Source(), Key: id}
 	}
+	keys.use = id
 	return nil
+}
+
+// Changed is closed when Reload has put other keys in the place of these.
+func (b *Box) Changed() <-chan struct{} {
+	keys := b.keys()
+	keys.mu.RLock()
+	defer keys.mu.RUnlock()
+	return keys.changed
+}
+
+// Reload reads the key set again if its source has changed, and reports whether
+// there are other keys now. The key that seals stays the same: a set that does not
+// have it is refused with [*MissingKeyError], and what cannot be read changes
+// nothing either. The same failure is reported once for each change of the source.
+func (b *Box) Reload(ctx context.Context) (bool, error) {
+	set, err := b.source.load(ctx)
+	if set == nil || err != nil {
+		return false, err
+	}
+	keys := b.keys()
+	keys.mu.Lock()
+	defer keys.mu.Unlock()
+	if !set.has(keys.use) {
+		return false, fmt.Errorf("%w: the keys in memory stay in use", &MissingKeyError{Source: b.Source(), Key: keys.use})
+	}
+	if slices.Equal(set.ids, keys.ids) && set.primary == keys.primary {
+		return false, nil
+	}
+	keys.keySet = set
+	close(keys.changed)
+	keys.changed = make(chan struct{})
+	return true, nil
 }

@@ -105,7 +105,7 @@ func TestKeyFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := secret.OpenEnv(base64.StdEncoding.EncodeToString(content) + "\n")
+	env, err := secret.InEnv(secret.New(base64.StdEncoding.EncodeToString(content) + "\n")).Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestOpenEnvRefused(t *testing.T) {
 	for name, value := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := secret.OpenEnv(value)
+			_, err := secret.InEnv(secret.New(value)).Open(t.Context())
 			if err == nil || !strings.Contains(err.Error(), "POSTERN_KEY") {
 				t.Errorf("error %v, want one that names POSTERN_KEY", err)
 			}
@@ -303,7 +303,7 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	right, wrongPath := openFile(t, filepath.Join(dir, "right.key")), filepath.Join(dir, "wrong.key")
-	check, err := right.NewCheck()
+	check, err := right.NewCheck(right.Uses())
 	if err != nil {
 		t.Fatal(err)
 	}

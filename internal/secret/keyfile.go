@@ -1,66 +1,44 @@
 package secret
 
 import (
-	"bytes"
-	"encoding/base64"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"time"
 
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
-	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/gofrs/flock"
 )
 
-// maxKeySetSize bounds what is read as a key set. A set of one key takes about
-// 300 bytes; this leaves room for a hundred rotations.
-const maxKeySetSize = 64 << 10
-
-// EnvSource is what [OpenEnv] names as the source of its keys.
-const EnvSource = "the environment (POSTERN_KEY)"
-
-// OpenFile reads the key set from the file at path, and makes the file with a
-// new key when there is none. The file is in Tink's JSON form, so tinkey can
-// rotate it. A file that others than its owner may read or write is refused, but
-// one of root's may be readable by a group: that is how Kubernetes, and systemd's
-// access lists, hand a secret to a process.
-func OpenFile(path string) (*Box, error) {
-	content, err := readKeyFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := createKeyFile(path); err != nil {
-			return nil, fmt.Errorf("create key file %s: %w", path, err)
-		}
-		content, err = readKeyFile(path)
+// InFile is a key set in a file. A file that others than its owner may read or write
+// is refused, but one of root's may be readable by a group: that is how Kubernetes,
+// and systemd's access lists, hand a secret to a process.
+func InFile(path string) *Source {
+	return &Source{
+		name: path, path: path,
+		read: func(context.Context) ([]byte, error) {
+			content, err := readKeyFile(path)
+			if err != nil {
+				return nil, fmt.Errorf("key file %s: %w", path, err)
+			}
+			return content, nil
+		},
+		stamp: func() string {
+			info, err := os.Stat(path)
+			if err != nil {
+				return err.Error()
+			}
+			return fmt.Sprint(info.ModTime().UnixNano(), info.Size(), info.Mode())
+		},
 	}
-	if err != nil {
-		return nil, fmt.Errorf("key file %s: %w", path, err)
-	}
-	return parse(content, path)
 }
 
-// OpenEnv takes the key set from an environment variable's value: the base64
-// form of a key file, as `base64 -w0 secret.key` prints it.
-func OpenEnv(value string) (*Box, error) {
-	content, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
-	if err != nil {
-		// The decoder's error is left out: it may quote what it was given.
-		return nil, fmt.Errorf("key set from %s: not base64: give the output of `base64 -w0` for a key file", EnvSource)
-	}
-	return parse(content, EnvSource)
-}
-
-func parse(content []byte, source string) (*Box, error) {
-	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(content)))
-	if err != nil {
-		// Parser errors may quote the content, which is the key.
-		return nil, fmt.Errorf("key set from %s is damaged or not a Tink JSON key set: restore it from a copy", source)
-	}
-	return newBox(handle, source)
-}
+// OpenFile reads the key set from the file at path, which is made with a new key
+// when there is none.
+func OpenFile(path string) (*Box, error) { return InFile(path).Open(context.Background()) }
 
 func readKeyFile(path string) ([]byte, error) {
 	file, err := os.Open(path)
@@ -86,39 +64,92 @@ func readKeyFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, maxKeySetSize))
 }
 
-// createKeyFile writes a new key set to path, whole or not at all, and never
-// over an existing file: of two processes that start at once one makes the
-// file, and both then read that one.
-func createKeyFile(path string) error {
-	// XChaCha20-Poly1305, because its 192-bit random nonces put no bound on
-	// the number of values sealed under one key.
-	handle, err := keyset.NewHandle(aead.XChaCha20Poly1305KeyTemplate())
+// create makes the file with a new key set unless it is there. It writes it whole or
+// not at all, and never over an existing file: of two processes that start at once
+// one makes the file, and both then read that one.
+func (s *Source) create(ctx context.Context) error {
+	if _, err := os.Lstat(s.path); !errors.Is(err, fs.ErrNotExist) {
+		return nil // or cannot be read, which reading tells
+	}
+	handle, err := newHandle()
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	content, err := s.format(ctx, handle)
+	if err != nil {
 		return err
 	}
+	dir := filepath.Dir(s.path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("create key file %s: %w", s.path, err)
+	}
+	temp, err := writeTemp(dir, content)
+	if err != nil {
+		return fmt.Errorf("create key file %s: %w", s.path, err)
+	}
+	defer os.Remove(temp)
+	// Link, unlike Rename, fails when path is already there.
+	if err := os.Link(temp, s.path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("create key file %s: %w", s.path, err)
+	}
+	return syncDir(dir)
+}
+
+// replace puts a changed key set into the file, whole or not at all. Mode and owner
+// stay, so that the process which reads it still can, whoever ran the command. Of a
+// symbolic link the target is replaced.
+func (s *Source) replace(content []byte) error {
+	fail := func(err error) error { return fmt.Errorf("write key file %s: %w", s.path, err) }
+	path, err := filepath.EvalSymlinks(s.path)
+	if err != nil {
+		return fail(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		return fail(err)
+	}
+	temp, err := writeTemp(filepath.Dir(path), content)
+	if err != nil {
+		return fail(err)
+	}
+	defer os.Remove(temp)
+	if err := keepOwner(temp, before); err != nil {
+		return fail(err)
+	}
+	if err := os.Chmod(temp, before.Mode().Perm()); err != nil {
+		return fail(err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return fail(err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// lockRetry is how often a lock that another command holds is asked for.
+const lockRetry = 20 * time.Millisecond
+
+// lock lets one command at a time change the file.
+func (s *Source) lock(ctx context.Context) (unlock func(), err error) {
+	lock := flock.New(s.path+".lock", flock.SetPermissions(0o600))
+	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
+		return nil, fmt.Errorf("lock key file %s: %w", s.path, err)
+	}
+	// An error would mean that the lock is gone already.
+	return func() { _ = lock.Close() }, nil
+}
+
+// writeTemp writes content to a file of its own, synced.
+func writeTemp(dir string, content []byte) (path string, err error) {
 	// CreateTemp gives the file mode 0600.
 	temp, err := os.CreateTemp(dir, ".key-*")
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer os.Remove(temp.Name())
-	err = errors.Join(
-		insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(temp)),
-		temp.Sync(),
-		temp.Close(),
-	)
-	if err != nil {
-		return err
+	_, err = temp.Write(content)
+	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(temp.Name()))
 	}
-	// Link, unlike Rename, fails when path is already there.
-	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(dir)
+	return temp.Name(), nil
 }
 
 // syncDir makes a new directory entry survive a power cut. Losing the key

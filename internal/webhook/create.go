@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/limit"
+	"github.com/postern-mail/postern/internal/secret"
 )
 
 // claim says what a request id was used for.
@@ -22,7 +23,7 @@ type claim struct {
 	ID string `json:"id"`
 	// Digest is the sealed hash of the request's content. It is sealed because
 	// the content holds secrets, which a plain hash would let anyone guess at.
-	Digest sealed `json:"digest"`
+	Digest secret.Sealed `json:"digest"`
 }
 
 // create stores a new webhook. An empty id is replaced by a generated one. With
@@ -68,7 +69,7 @@ func (r *registry) create(ctx context.Context, w *Webhook, requestID string) (*W
 	}
 	w.CreateTime = now()
 	w.UpdateTime = w.CreateTime
-	value, err := r.encode(w, 1, request)
+	value, err := encode(r.box, w, 1, request)
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,8 @@ func (d *dispatcher) follow(ctx context.Context) {
 
 // followOnce reads all webhooks and then their changes, until the watch or ctx
 // ends. Again says that the connection was lost and is back: the NATS client
-// would resume the watch by itself, but only after it has missed heartbeats.
+// would resume the watch by itself, but only after it has missed heartbeats. Or
+// that there are other keys, with which what could not be read may open.
 func (d *dispatcher) followOnce(ctx context.Context, reconnected <-chan nats.Status) (again bool, err error) {
 	watcher, err := d.registry.kv.WatchFiltered(ctx, []string{webhookPrefix + "*", healthPrefix + "*"})
 	if err != nil {
@@ -95,10 +96,14 @@ func (d *dispatcher) followOnce(ctx context.Context, reconnected <-chan nats.Sta
 	}
 	defer stop(watcher)
 	seen := make(map[string]bool)
+	changed := d.registry.box.Changed()
+	var otherKeys <-chan struct{} // nil as long as all has been readable
 	for {
 		select {
 		case <-ctx.Done():
 			return false, nil
+		case <-otherKeys:
+			return true, nil
 		case <-reconnected:
 			return true, nil
 		case update, ok := <-watcher.Updates():
@@ -109,7 +114,10 @@ func (d *dispatcher) followOnce(ctx context.Context, reconnected <-chan nats.Sta
 				d.keepOnly(seen)
 				seen = nil
 			default:
-				if id, ok := d.take(ctx, update); ok && seen != nil {
+				id, err := d.take(ctx, update)
+				if err != nil {
+					otherKeys = changed
+				} else if id != "" && seen != nil {
 					seen[id] = true
 				}
 			}
@@ -118,8 +126,8 @@ func (d *dispatcher) followOnce(ctx context.Context, reconnected <-chan nats.Sta
 }
 
 // take brings one update into the endpoints. It gives the id of a webhook that
-// is there.
-func (d *dispatcher) take(ctx context.Context, update jetstream.KeyValueEntry) (id string, there bool) {
+// is there, and fails for one that cannot be read.
+func (d *dispatcher) take(ctx context.Context, update jetstream.KeyValueEntry) (there string, err error) {
 	gone := update.Operation() != jetstream.KeyValuePut
 	if id, ok := strings.CutPrefix(update.Key(), healthPrefix); ok {
 		h := healthRecord{}
@@ -129,21 +137,21 @@ func (d *dispatcher) take(ctx context.Context, update jetstream.KeyValueEntry) (
 		if e := d.endpoint(id); e != nil {
 			e.health.learn(h)
 		}
-		return "", false
+		return "", nil
 	}
-	id = strings.TrimPrefix(update.Key(), webhookPrefix)
+	id := strings.TrimPrefix(update.Key(), webhookPrefix)
 	if gone {
 		d.replace(ctx, id, nil)
-		return "", false
+		return "", nil
 	}
-	found, err := d.registry.decode(id, update.Value(), update.Revision())
+	found, err := decode(d.registry.box, id, update.Value(), update.Revision())
 	if err != nil {
 		d.config.Logger.Error("a webhook is left out", "webhook", id, "error", err)
 		d.replace(ctx, id, nil)
-		return "", false
+		return "", err
 	}
 	d.replace(ctx, id, found.Webhook)
-	return id, true
+	return id, nil
 }
 
 func (d *dispatcher) endpoint(id string) *endpoint {

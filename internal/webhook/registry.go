@@ -69,7 +69,7 @@ func (r *registry) load(ctx context.Context, id string) (*stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read webhook %s: %w", id, err)
 	}
-	return r.decode(id, entry.Value(), entry.Revision())
+	return decode(r.box, id, entry.Value(), entry.Revision())
 }
 
 // get reads a webhook with its health.
@@ -100,7 +100,7 @@ func (r *registry) list(ctx context.Context, match func(*Webhook) bool, after st
 		if id <= after {
 			return
 		}
-		one, err := r.decode(id, entry.Value(), entry.Revision())
+		one, err := decode(r.box, id, entry.Value(), entry.Revision())
 		if err != nil {
 			r.logger.Error("a webhook is left out", "webhook", id, "error", err)
 			return
@@ -198,7 +198,7 @@ func (r *registry) update(ctx context.Context, id, etag string, change func(*Web
 			return r.get(ctx, id)
 		}
 		next.UpdateTime = now()
-		value, err := r.encode(next, current.revision+1, current.request)
+		value, err := encode(r.box, next, current.revision+1, current.request)
 		if err != nil {
 			return nil, err
 		}
@@ -225,7 +225,7 @@ func (r *registry) remove(ctx context.Context, id, etag string) error {
 		}
 		if etag != "" {
 			// Without an etag even a record that cannot be read can be deleted.
-			current, err := r.decode(id, entry.Value(), entry.Revision())
+			current, err := decode(r.box, id, entry.Value(), entry.Revision())
 			if err != nil {
 				return err
 			}
@@ -255,7 +255,7 @@ func sameContent(a, b *Webhook) (bool, error) {
 
 // contentDigest hashes a webhook with its secrets open.
 func contentDigest(w *Webhook) ([]byte, error) {
-	content, err := json.Marshal(newRecord(w, func(_ string, value secret.String) sealed { return sealed(value.Reveal()) }))
+	content, err := json.Marshal(newRecord(w, func(_ string, value secret.String) secret.Sealed { return secret.Sealed(value.Reveal()) }))
 	if err != nil {
 		return nil, err
 	}

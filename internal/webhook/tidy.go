@@ -29,7 +29,7 @@ func (w *Webhooks) tidy(ctx context.Context) error {
 			return
 		}
 		generations[id] = 0
-		if found, err := w.registry.decode(id, entry.Value(), entry.Revision()); err == nil {
+		if found, err := decode(w.registry.box, id, entry.Value(), entry.Revision()); err == nil {
 			generations[id] = found.begin.generation
 		}
 	})
