@@ -50,6 +50,7 @@ func answerReaders(srv *server.Server, login credentials, stream string) error {
 // with the server.
 func connectOnce(srv *server.Server, login credentials) (*nats.Conn, error) {
 	return nats.Connect("",
+		nats.Timeout(connectTimeout),
 		nats.InProcessServer(srv),
 		nats.UserInfo(login.user, login.password.Reveal()),
 		nats.Name("postern"),

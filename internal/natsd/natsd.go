@@ -42,6 +42,9 @@ const (
 	// counted: after a start on a disk that is nearly full it would store nothing.
 	noMaxStore = 1 << 50
 	maxPending = 4 * maxPayload
+	// connectTimeout bounds a connection from within the process. The server is
+	// there; a machine that is busy starting it may make it wait.
+	connectTimeout = 30 * time.Second
 )
 
 // Config says where the server keeps its data and where it listens.
@@ -283,7 +286,7 @@ func (s *Server) connect(ctx context.Context, login credentials) (*nats.Conn, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	timeout := nats.DefaultTimeout
+	timeout := connectTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))
 	}
