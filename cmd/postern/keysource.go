@@ -75,12 +75,12 @@ const kmsTimeout = 10 * time.Second
 
 // openKMS finds the key at a URI. Nobody is asked yet.
 func openKMS(uri string) (secret.KMS, error) {
+	if scheme, _, ok := strings.Cut(uri, "://"); ok && scheme != "hcvault" {
+		return secret.KMS{}, fmt.Errorf("--kms-uri: Postern knows hcvault and not %q: let --key-command ask that service, see docs/keys.md", scheme)
+	}
 	parsed, err := url.Parse(uri)
-	switch {
-	case err != nil || parsed.Host == "" || parsed.User != nil:
+	if err != nil || parsed.Host == "" || parsed.User != nil {
 		return secret.KMS{}, errors.New("--kms-uri: give a URI such as hcvault://vault.example.com:8200/transit/keys/postern")
-	case parsed.Scheme != "hcvault":
-		return secret.KMS{}, fmt.Errorf("--kms-uri: Postern knows hcvault and not %q: let --key-command ask that service, see docs/keys.md", parsed.Scheme)
 	}
 	// It takes the token, the authorities and the rest from the variables that
 	// Vault's own programs take them from.

@@ -118,6 +118,16 @@ func (r *Ring) lacking(ctx context.Context, key secret.KeyID) ([]string, error) 
 	return names, nil
 }
 
+// alike reports whether all nodes that run seal with the same key.
+func (r *Ring) alike(ctx context.Context) bool {
+	if r.nodes == nil {
+		return true
+	}
+	nodes, err := running(ctx, r.js)
+	uses := r.box.Uses()
+	return err == nil && !slices.ContainsFunc(nodes, func(n Node) bool { return n.Uses != uses })
+}
+
 // stopwatch measures since when something holds; the zero one has not been started.
 type stopwatch struct{ begun time.Time }
 

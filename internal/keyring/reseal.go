@@ -18,8 +18,10 @@ const (
 	// leaves the store to those who wait for it.
 	pace = 5 * time.Millisecond
 	// reviewEvery is how often all records are looked at although no key has
-	// changed: a node that had not heard of the new key may have used the old one.
+	// changed, and reviewSoon for how long after a change what was sealed with the
+	// key before may still be on its way into the store.
 	reviewEvery = 10 * time.Minute
+	reviewSoon  = 15 * time.Second
 )
 
 // Own moves on to new keys and seals anew what old ones have sealed, until ctx ends.
@@ -28,8 +30,8 @@ const (
 func (r *Ring) Own(ctx context.Context) error {
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	var reviewed stopwatch
-	due := true
+	var due time.Time
+	soon := true
 	for {
 		moved, err := r.advance(ctx)
 		switch {
@@ -37,10 +39,19 @@ func (r *Ring) Own(ctx context.Context) error {
 			r.logger.Warn("sealing keys", "error", err)
 		case moved:
 			r.logger.Info("seal with a new key", "key", r.box.Uses())
+			soon, due = true, time.Time{}
 		}
-		if due = due || moved || reviewed.Passed(reviewEvery); due {
-			reviewed.Reset()
-			due = !r.reseal(ctx)
+		if time.Now().After(due) {
+			// Before the records: what nodes have sealed by then is among them.
+			alike := r.alike(ctx)
+			switch complete := r.reseal(ctx); {
+			case !alike || !complete:
+				due = time.Now().Add(beat)
+			case soon:
+				soon, due = false, time.Now().Add(reviewSoon)
+			default:
+				due = time.Now().Add(reviewEvery)
+			}
 		}
 		select {
 		case <-ctx.Done():

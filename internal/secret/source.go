@@ -230,8 +230,10 @@ type KMSError struct {
 
 // Error implements error.
 func (e *KMSError) Error() string {
-	return fmt.Sprintf("key set from %s: the key %s (--kms-uri) does not open it: %v: "+
-		"see that it is the key which encrypted the set, that the service can be reached, and that this process may use the key", e.Source, e.URI, e.Err)
+	// What services say has several lines.
+	said := strings.Join(strings.Fields(e.Err.Error()), " ")
+	return fmt.Sprintf("key set from %s: the key %s (--kms-uri) does not open it: %s: "+
+		"see that it is the key which encrypted the set, that the service can be reached, and that this process may use the key", e.Source, e.URI, said)
 }
 
 // Unwrap gives what the service said.
