@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // keySettings are the settings of serve that say where keys and records are.
-var keySettings = []string{"config", "data-dir", "nats-url", "key-file", "key-command", "kms-uri"}
+var keySettings = []string{"config", "data-dir", "nats-url", "nats-url-file", "key-file", "key-command", "kms-uri"}
 
 // keysCommand holds what concerns the keys that seal what is stored.
 func keysCommand(stdout, stderr io.Writer) *cli.Command {
@@ -33,8 +34,7 @@ func keyCommand(name, usage, description string, own []cli.Flag, action func(ctx
 	return &cli.Command{
 		Name: name, Usage: usage, Description: description, Flags: append(flags, own...),
 		Action: func(ctx context.Context, _ *cli.Command) error {
-			cfg.readSecrets()
-			if err := errors.Join(checkFile(cfg.File, cfg.flags()), cfg.checkKey()); err != nil {
+			if err := errors.Join(checkFile(cfg.File, cfg.flags()), cfg.readSecrets(), cfg.checkKey()); err != nil {
 				return &usageError{err}
 			}
 			return action(ctx, cfg)
@@ -43,16 +43,19 @@ func keyCommand(name, usage, description string, own []cli.Flag, action func(ctx
 }
 
 func keysList(stdout io.Writer) *cli.Command {
-	var asJSON bool
+	var format string
 	return keyCommand("list", "list the keys, and how many records need each",
 		"The records are counted anew each time, beside a running Postern or without one.",
-		[]cli.Flag{&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}},
+		[]cli.Flag{&cli.StringFlag{Name: "format", Value: "text", Destination: &format, Usage: "print in this `FORMAT`: text or json"}},
 		func(ctx context.Context, cfg *config) error {
+			if format != "text" && format != "json" {
+				return &usageError{fmt.Errorf("--format is %q: give text or json", format)}
+			}
 			keys, err := surveyKeys(ctx, cfg)
 			if err != nil {
 				return err
 			}
-			if asJSON {
+			if format == "json" {
 				return keys.writeJSON(stdout)
 			}
 			return keys.write(stdout)
@@ -101,7 +104,7 @@ func keysRetire(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			ids, err := keys.retirable(only, now)
+			ids, err := keys.retirable(time.Now(), only, now)
 			if err != nil {
 				return err
 			}

@@ -20,10 +20,10 @@ import (
 	"github.com/postern-mail/postern/internal/secret"
 )
 
-// listKeys runs `postern keys list --json`.
+// listKeys runs `postern keys list --format=json`.
 func listKeys(t *testing.T, env []string, args ...string) map[secret.KeyID]keyRow {
 	t.Helper()
-	o := execute(t, env, append([]string{"keys", "list", "--json"}, args...)...)
+	o := execute(t, env, append([]string{"keys", "list", "--format=json"}, args...)...)
 	if o.code != exitOK {
 		t.Fatalf("keys list: %s", o.stderr)
 	}
@@ -333,10 +333,11 @@ func TestKeysElsewhere(t *testing.T) {
 func TestRetirable(t *testing.T) {
 	t.Parallel()
 	const old, older, active, next secret.KeyID = 1, 2, 3, 4
+	now := time.Now()
 	source := secret.Given("here", secret.New("{}"))
 	survey := func(change func(*keySurvey)) *keySurvey {
 		k := &keySurvey{source: source, ids: []secret.KeyID{older, old, active}, primary: active, Survey: &keyring.Survey{
-			Active: active, Since: time.Now().Add(-25 * time.Hour), Records: map[secret.KeyID]map[string]int{active: {"accounts": 3}},
+			Active: active, Since: now.Add(-25 * time.Hour), Records: map[secret.KeyID]map[string]int{active: {"accounts": 3}},
 		}}
 		if change != nil {
 			change(k)
@@ -357,16 +358,16 @@ func TestRetirable(t *testing.T) {
 		"needed":                 {keys: survey(func(k *keySurvey) { k.Records[old] = map[string]int{"accounts": 2} }), only: old, says: "2 accounts"},
 		"the others":             {keys: survey(func(k *keySurvey) { k.Records[old] = map[string]int{"accounts": 2} }), want: []secret.KeyID{older}},
 		"a rotation under way":   {keys: survey(func(k *keySurvey) { k.ids, k.primary = append(k.ids, next), next }), says: "has not yet"},
-		"too early":              {keys: survey(func(k *keySurvey) { k.Since = time.Now().Add(-time.Hour) }), says: "23h0m0s"},
-		"too early all the same": {keys: survey(func(k *keySurvey) { k.Since = time.Now() }), now: true, says: "15s"},
-		"early and told so":      {keys: survey(func(k *keySurvey) { k.Since = time.Now().Add(-time.Hour) }), now: true, want: []secret.KeyID{older, old}},
+		"too early":              {keys: survey(func(k *keySurvey) { k.Since = now.Add(-time.Hour) }), says: "23h0m0s"},
+		"too early all the same": {keys: survey(func(k *keySurvey) { k.Since = now }), now: true, says: "15s"},
+		"early and told so":      {keys: survey(func(k *keySurvey) { k.Since = now.Add(-time.Hour) }), now: true, want: []secret.KeyID{older, old}},
 		"a node that lags":       {keys: survey(func(k *keySurvey) { k.Nodes = append(k.Nodes, keyring.Node{Name: "two", Uses: old}) }), says: "node two"},
-		"nothing there":          {keys: survey(func(k *keySurvey) { k.ids = []secret.KeyID{active}; k.Since = time.Now() })},
+		"nothing there":          {keys: survey(func(k *keySurvey) { k.ids = []secret.KeyID{active}; k.Since = now })},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := c.keys.retirable(c.only, c.now)
+			got, err := c.keys.retirable(now, c.only, c.now)
 			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 				t.Fatalf("error %v, want one that says %q", err, c.says)
 			}

@@ -18,12 +18,13 @@ import (
 	"github.com/postern-mail/postern/internal/keyring"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/token"
 	"github.com/postern-mail/postern/internal/webhook"
 )
 
 // sealedKinds are all kinds of records that are sealed.
 func sealedKinds() []keyring.Kind {
-	return slices.Concat(account.SealedKinds(), webhook.SealedKinds(), requestid.SealedKinds())
+	return slices.Concat(account.SealedKinds(), webhook.SealedKinds(), requestid.SealedKinds(), token.SealedKinds())
 }
 
 // checkKey finds out whether it is clear where the key set is.

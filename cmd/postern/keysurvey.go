@@ -199,8 +199,9 @@ const (
 	onTheWay = 15 * time.Second
 )
 
-// retirable are the keys that can go; only, if not 0, is the one that shall.
-func (k *keySurvey) retirable(only secret.KeyID, now bool) ([]secret.KeyID, error) {
+// retirable are the keys that can go at a time; only, if not 0, is the one that shall,
+// and hurry that what was given out does not count.
+func (k *keySurvey) retirable(at time.Time, only secret.KeyID, hurry bool) ([]secret.KeyID, error) {
 	candidates := slices.DeleteFunc(slices.Clone(k.ids), func(id secret.KeyID) bool { return id == k.primary || id == k.Active })
 	switch {
 	case only != 0 && !slices.Contains(k.ids, only):
@@ -214,13 +215,13 @@ func (k *keySurvey) retirable(only secret.KeyID, now bool) ([]secret.KeyID, erro
 		candidates = []secret.KeyID{only}
 	}
 	wait := givenOut
-	if now {
+	if hurry {
 		wait = onTheWay
 	}
-	if left := wait - time.Since(k.Since); len(candidates) > 0 && !k.Since.IsZero() && left > 0 {
+	if left := wait - at.Sub(k.Since); len(candidates) > 0 && !k.Since.IsZero() && left > 0 {
 		err := fmt.Errorf("key %d seals for less than %s, so what an older one sealed may still be around: try again in %s",
 			k.Active, wait, left.Round(time.Second))
-		if !now {
+		if !hurry {
 			err = fmt.Errorf("%w, or give --now to end the page tokens and event streams that are out there", err)
 		}
 		return nil, err

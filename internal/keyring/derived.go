@@ -16,11 +16,7 @@ const derivedPrefix = "derived."
 var derivedKind = Kind{
 	Name: "derived keys", Bucket: Bucket, Prefix: derivedPrefix, Keys: Whole,
 	Reseal: func(box *secret.Box, id string, value []byte) ([]byte, error) {
-		plain, err := box.Open(value, derivedPlace(id))
-		if err != nil {
-			return nil, err
-		}
-		return box.Seal(plain, derivedPlace(id))
+		return box.Reseal(value, derivedPlace(id))
 	},
 }
 

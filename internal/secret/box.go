@@ -85,6 +85,16 @@ func (b *Box) Open(sealed, place []byte) ([]byte, error) {
 	return plain, nil
 }
 
+// Reseal opens a value and seals it again for the same place, with the key that
+// seals now.
+func (b *Box) Reseal(sealed, place []byte) ([]byte, error) {
+	plain, err := b.Open(sealed, place)
+	if err != nil {
+		return nil, err
+	}
+	return b.Seal(plain, place)
+}
+
 // Source says where the key set came from, for messages to people.
 func (b *Box) Source() string { return b.source.String() }
 

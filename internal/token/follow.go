@@ -73,10 +73,14 @@ func (s *Store) follow(ctx context.Context, reconnected <-chan nats.Status, load
 	shown := make(map[string]bool)
 	slow := time.NewTimer(loadTimeout)
 	defer slow.Stop()
+	changed := s.config.Box.Changed()
+	var otherKeys <-chan struct{} // nil as long as all has been readable
 	for {
 		select {
 		case <-ctx.Done():
 			return complete, false
+		case <-otherKeys:
+			return complete, true
 		case <-reconnected:
 			return complete, true
 		case <-s.again:
@@ -99,7 +103,9 @@ func (s *Store) follow(ctx context.Context, reconnected <-chan nats.Status, load
 					close(loaded)
 				}
 			default:
-				s.take(update, shown)
+				if !s.take(update, shown) {
+					otherKeys = changed
+				}
 				s.cache.advance(update.Revision())
 			}
 		}
@@ -121,32 +127,35 @@ func stop(watcher jetstream.KeyWatcher) {
 	}
 }
 
-// take brings one update into the cache, and notes which tokens were shown.
-func (s *Store) take(update jetstream.KeyValueEntry, shown map[string]bool) {
+// take brings one update into the cache, and notes which tokens were shown. It
+// reports whether the update could be read.
+func (s *Store) take(update jetstream.KeyValueEntry, shown map[string]bool) bool {
 	gone := update.Operation() != jetstream.KeyValuePut
 	if id, ok := strings.CutPrefix(update.Key(), usePrefix); ok {
 		if at, err := strconv.ParseInt(string(update.Value()), 10, 64); err == nil && !gone {
 			s.cache.used(id, at)
 		}
-		return
+		return true
 	}
 	id := strings.TrimPrefix(update.Key(), tokenPrefix)
 	if gone {
 		s.cache.remove(id, update.Revision())
 		s.cache.forget(id, update.Revision())
-		return
+		return true
 	}
 	there, err := decode(s.config.Box, id, update.Value(), update.Revision())
 	if err != nil {
 		// Whoever shows it is nobody: what was not written by us gives no rights.
 		s.config.Logger.Error("a token is left out", "token", id, "error", err)
-		s.cache.remove(id, update.Revision())
-		return
+		// Below its revision, so that it counts once it can be read with other keys.
+		s.cache.remove(id, update.Revision()-1)
+		return false
 	}
 	if shown != nil {
 		shown[id] = true
 	}
 	s.cache.put(there)
+	return true
 }
 
 // listen asks how far the bucket has come until ctx ends.

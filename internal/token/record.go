@@ -8,12 +8,24 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/internal/access"
+	"github.com/postern-mail/postern/internal/keyring"
+	"github.com/postern-mail/postern/internal/secret"
 )
 
 // sealer seals records. [*secret.Box] is one.
 type sealer interface {
 	Seal(plain, place []byte) ([]byte, error)
 	Open(sealed, place []byte) ([]byte, error)
+	// Changed is closed when there are other keys.
+	Changed() <-chan struct{}
+}
+
+// SealedKinds are the records that are sealed.
+func SealedKinds() []keyring.Kind {
+	return []keyring.Kind{{
+		Name: "tokens", Bucket: bucket, Prefix: tokenPrefix, Keys: keyring.Whole,
+		Reseal: func(box *secret.Box, id string, value []byte) ([]byte, error) { return box.Reseal(value, place(id)) },
+	}}
 }
 
 // record is how a token is stored, sealed. The hash is that of the whole text.
@@ -28,22 +40,27 @@ type record struct {
 	ExpireTime  time.Time         `json:"expire_time,omitzero"`
 	RevokeTime  time.Time         `json:"revoke_time,omitzero"`
 	Hash        []byte            `json:"hash"`
+	// Changes counts the changes, and makes the etag. The key's own revision will
+	// not do, since it also moves when the record is sealed anew.
+	Changes uint64 `json:"changes,omitempty"`
 }
 
 // stored is a token as the bucket has it.
 type stored struct {
 	*Token
 	hash     [sha256.Size]byte
-	revision uint64
+	changes  uint64
+	revision uint64 // of the key
 }
 
 // place binds a sealed record to its token.
 func place(id string) []byte { return []byte("token/" + id) }
 
-func encode(box sealer, t *Token, hash [sha256.Size]byte) ([]byte, error) {
+func encode(box sealer, t *Token, hash [sha256.Size]byte, changes uint64) ([]byte, error) {
 	plain, err := json.Marshal(record{
 		DisplayName: t.DisplayName, Scopes: t.Scopes, Accounts: t.Accounts, Labels: t.Labels, Creator: t.Creator,
 		CreateTime: t.CreateTime, UpdateTime: t.UpdateTime, ExpireTime: t.ExpireTime, RevokeTime: t.RevokeTime, Hash: hash[:],
+		Changes: changes,
 	})
 	if err != nil {
 		return nil, err
@@ -66,10 +83,10 @@ func decode(box sealer, id string, value []byte, revision uint64) (*stored, erro
 	}
 	t := &Token{
 		ID: id, DisplayName: r.DisplayName, Creator: r.Creator, CreateTime: r.CreateTime, UpdateTime: r.UpdateTime,
-		ExpireTime: r.ExpireTime, RevokeTime: r.RevokeTime, Etag: strconv.FormatUint(revision, 36),
+		ExpireTime: r.ExpireTime, RevokeTime: r.RevokeTime, Etag: strconv.FormatInt(r.CreateTime.UnixMicro(), 36) + "-" + strconv.FormatUint(r.Changes, 36),
 		Grant: access.Grant{Scopes: r.Scopes, Accounts: r.Accounts, Labels: r.Labels},
 	}
-	s := &stored{Token: t, revision: revision}
+	s := &stored{Token: t, changes: r.Changes, revision: revision}
 	if copy(s.hash[:], r.Hash) != len(s.hash) {
 		return nil, fmt.Errorf("read token %s: it has no hash", id)
 	}

@@ -135,7 +135,7 @@ func (s *Store) Create(ctx context.Context, secret Secret, t *Token) (*Token, er
 	made.UpdateTime = made.CreateTime
 	made.normalize()
 	hash := secret.hash()
-	value, err := encode(s.config.Box, made, hash)
+	value, err := encode(s.config.Box, made, hash, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func (s *Store) change(ctx context.Context, id, etag string, change func(*Token)
 			return s.cached(current), nil
 		}
 		next.UpdateTime = now()
-		value, err := encode(s.config.Box, next, current.hash)
+		value, err := encode(s.config.Box, next, current.hash, current.changes+1)
 		if err != nil {
 			return nil, err
 		}

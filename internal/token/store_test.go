@@ -375,6 +375,49 @@ func TestLastUse(t *testing.T) {
 	}
 }
 
+// A token whose record is sealed anew is the same: its etag stays, and calls that were
+// made with it go on.
+func TestSealedAnew(t *testing.T) {
+	t.Parallel()
+	stores, js := nodes(t, 1, Config{})
+	s := stores[0]
+	made := create(t, s, reader())
+	before, err := s.Get(t.Context(), made.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := show(s, made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := kv.Get(t.Context(), tokenPrefix+made.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := SealedKinds()[0].Reseal(s.config.Box.(*secret.Box), made.ID(), record.Value())
+	if err != nil || bytes.Equal(value, record.Value()) {
+		t.Fatalf("sealed anew: %v", err)
+	}
+	revision, err := kv.Update(t.Context(), record.Key(), value, record.Revision())
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the record to be read", func() bool { return s.cache.reached() >= revision })
+	if after, err := s.Get(t.Context(), made.ID()); err != nil || after.Etag != before.Etag {
+		t.Errorf("the etag was %q, is %v (%v)", before.Etag, after, err)
+	}
+	if isOver(who) {
+		t.Error("calls that were made with the token end")
+	}
+	if _, err := s.Revoke(t.Context(), made.ID(), before.Etag); err != nil {
+		t.Errorf("a change with the etag from before: %v", err)
+	}
+}
+
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	stores, _ := nodes(t, 1, Config{Limit: 2})

@@ -80,9 +80,8 @@ func (s *Store) sweep(ctx context.Context) {
 	var ends []end
 	for _, t := range s.cache.all() {
 		if when, ok := t.ended(at); ok {
-			revision, err := strconv.ParseUint(t.Etag, 36, 64)
-			if err == nil {
-				ends = append(ends, end{t.ID, revision, when})
+			if e, _ := s.cache.get(t.ID); e != nil {
+				ends = append(ends, end{t.ID, e.revision, when})
 			}
 		}
 	}
