@@ -194,6 +194,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.outer = grpc.NewServer(append(cfg.Limits.grpcOptions(),
 		grpc.Creds(transportOf(cfg.TLS)),
 		grpc.ChainUnaryInterceptor(outer.unary), grpc.ChainStreamInterceptor(outer.stream),
+		grpc.ForceServerCodecV2(newBoundedCodec()),
 		grpc.InTapHandle(g.entrance.tap), // which refuses methods that there are not, too
 	)...)
 	for _, server := range []*grpc.Server{g.inner, g.outer} {

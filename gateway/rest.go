@@ -50,7 +50,7 @@ var errAfterBody = errors.New("there is more after the JSON value")
 
 // NewDecoder implements [runtime.Marshaler].
 func (j *strictJSON) NewDecoder(r io.Reader) runtime.Decoder {
-	values := json.NewDecoder(r)
+	values := json.NewDecoder(&valueCounter{Reader: r})
 	decoder := runtime.DecoderWrapper{Decoder: values, UnmarshalOptions: j.UnmarshalOptions}
 	return runtime.DecoderFunc(func(v any) error {
 		if err := decoder.Decode(v); err != nil {
