@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -65,6 +66,16 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, errors.Join(fmt.Errorf("data directory %s takes no data: %w", path, err), dir.close())
 	}
 	return dir, nil
+}
+
+// warn tells of a directory that was there, and in which others can put their own
+// files in place of ours. Reading them takes more: each is for its owner alone.
+func (d *dataDir) warn(log *slog.Logger) {
+	info, err := os.Stat(d.path)
+	if err == nil && info.Mode().Perm()&0o022 != 0 {
+		log.Warn("others than its owner can change what is in the data directory: run chmod 700 on it",
+			"dir", d.path, "mode", fmt.Sprintf("%04o", info.Mode().Perm()))
+	}
 }
 
 func (d *dataDir) close() error { return d.lock.Close() }

@@ -112,6 +112,7 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	dir.warn(logger)
 	s := &Server{
 		readable: config.Readable, private: config.Private, dir: dir, logger: logger, log: &serverLog{logger: logger},
 		stopped: make(chan struct{}), healed: make(chan struct{}),

@@ -235,6 +235,22 @@ func TestDataDirInUse(t *testing.T) {
 	natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: loopback})
 }
 
+func TestDataDirOfOthers(t *testing.T) {
+	t.Parallel()
+	for mode, warned := range map[os.FileMode]bool{0o700: false, 0o755: false, 0o775: true, 0o777: true} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		var logs bytes.Buffer
+		srv := natsdtest.Start(t, natsd.Config{DataDir: dir, Logger: slog.New(slog.NewTextHandler(&logs, nil))})
+		natsdtest.Stop(t, srv)
+		if got := strings.Contains(logs.String(), "chmod 700"); got != warned {
+			t.Errorf("mode %04o: warned is %v: %s", mode, got, logs.String())
+		}
+	}
+}
+
 func TestUnusableDataDir(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
