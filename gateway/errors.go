@@ -37,8 +37,8 @@ func classify(ctx context.Context, err error) *failure {
 		return f
 	}
 	for _, rule := range []func(error) *failure{
-		classifyAccounts, classifyFolders, classifyQuery, classifyEvents, classifyWebhooks, classifySubmissions, classifyTemplates,
-		classifyAccess, classifyTokens, classifyGuard, classifyFull,
+		classifyGuard, classifyAccounts, classifyFolders, classifyQuery, classifyEvents, classifyWebhooks, classifySubmissions, classifyTemplates,
+		classifyAccess, classifyTokens, classifyFull,
 	} {
 		if f := rule(err); f != nil {
 			return f
@@ -194,7 +194,7 @@ func classifyGuard(err error) *failure {
 	if !errors.As(err, &refused) {
 		return nil
 	}
-	return refuse(codes.FailedPrecondition, reasonHostNotAllowed, "The mail server's address is not allowed: %v.", refused).because(err)
+	return refuse(codes.FailedPrecondition, reasonHostNotAllowed, "A server that the account names may not be connected to: %v.", refused).because(err)
 }
 
 // classifyFull: waiting is of no use, deleting is.

@@ -15,6 +15,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/netguard"
 )
 
 // Check is what one step of Verify tries.
@@ -112,11 +113,25 @@ func verifyDNS(ctx context.Context, host string) Step {
 	if err != nil {
 		return failed(CheckDNS, time.Since(start), err, &Endpoint{Host: host}, "imap")
 	}
-	texts := make([]string, len(addrs))
-	for i, addr := range addrs {
-		texts[i] = addr.Unmap().String()
+	return Step{Check: CheckDNS, Outcome: StepPassed, Detail: host + " has the addresses " + tellAddresses(addrs), Elapsed: time.Since(start)}
+}
+
+// tellAddresses lists addresses. Of those that are not public it tells the kind
+// alone: what names mean within the gateway's network is nobody's business who may
+// merely register an account.
+func tellAddresses(addrs []netip.Addr) string {
+	var public netguard.Guard
+	var texts []string
+	for _, addr := range addrs {
+		text := addr.Unmap().String()
+		if refused, ok := errors.AsType[*netguard.RefusedError](public.Check(addr)); ok {
+			text = refused.Range
+		}
+		if !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
 	}
-	return Step{Check: CheckDNS, Outcome: StepPassed, Detail: host + " has the addresses " + strings.Join(texts, ", "), Elapsed: time.Since(start)}
+	return strings.Join(texts, ", ")
 }
 
 // imapTrial observes one attempt to connect.

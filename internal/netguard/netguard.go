@@ -11,6 +11,7 @@ package netguard
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -26,8 +27,10 @@ type RefusedError struct {
 	Range string
 }
 
+// Error leaves the address out: where it came from a name, whoever asked is not to
+// learn what names mean within the network.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("%s is %s, which is not reachable unless --allow-networks has a range that holds it", e.Addr, e.Range)
+	return fmt.Sprintf("its address is %s, which is not reachable unless --allow-networks has a range that holds it", e.Range)
 }
 
 // Guard decides which addresses may be connected to: all that are public, and
@@ -37,6 +40,8 @@ type Guard struct {
 	// when it is named here, in its own form: allowing 10.0.0.0/8 does not open
 	// its NAT64 or 6to4 images.
 	Allow []netip.Prefix
+	// Resolver looks names up; nil means that of the system.
+	Resolver *net.Resolver
 }
 
 // Check returns a [*RefusedError] for an address that may not be connected to.
@@ -67,7 +72,8 @@ func (g *Guard) Check(addr netip.Addr) error {
 // only to addresses that Check lets through. Its errors wrap [*RefusedError].
 func (g *Guard) Dialer(timeout time.Duration) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	dialer := net.Dialer{
-		Timeout: timeout,
+		Timeout:  timeout,
+		Resolver: g.Resolver,
 		// Called between the choice of the address and the connection to it.
 		ControlContext: func(_ context.Context, _, addr string, _ syscall.RawConn) error {
 			resolved, err := netip.ParseAddrPort(addr)
@@ -77,7 +83,16 @@ func (g *Guard) Dialer(timeout time.Duration) func(ctx context.Context, network,
 			return g.Check(resolved.Addr())
 		},
 	}
-	return dialer.DialContext
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if lookup, ok := errors.AsType[*net.DNSError](err); ok {
+			// Which name server the machine asks is not for those who read this.
+			anonymous := *lookup
+			anonymous.Server = ""
+			return nil, &net.OpError{Op: "dial", Net: network, Err: &anonymous}
+		}
+		return conn, err
+	}
 }
 
 // Transport returns an HTTP transport that connects through Dialer. It uses no

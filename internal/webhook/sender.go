@@ -114,7 +114,7 @@ func (s *sender) explain(ctx context.Context, err error, w *Webhook) string {
 	var network net.Error
 	switch {
 	case errors.As(err, &refused):
-		return "the endpoint's address is not allowed: " + refused.Error()
+		return "the endpoint is not allowed: " + refused.Error()
 	case ctx.Err() != nil, errors.As(err, &network) && network.Timeout():
 		return "the endpoint did not answer within " + s.timeout.String()
 	case strings.Contains(err.Error(), "malformed HTTP"):
