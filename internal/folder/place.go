@@ -50,6 +50,9 @@ func CleanPath(path []string, delimiter rune) ([]string, error) {
 	total := 0
 	for i, segment := range path {
 		segment = norm.NFC.String(segment)
+		if i == 0 && strings.EqualFold(segment, "INBOX") {
+			segment = "INBOX"
+		}
 		if problem := segmentProblem(segment, delimiter); problem != "" {
 			return nil, &PathError{i, problem}
 		}
@@ -58,9 +61,6 @@ func CleanPath(path []string, delimiter rune) ([]string, error) {
 	}
 	if total > maxName {
 		return nil, &PathError{-1, fmt.Sprintf("it is longer than %d bytes", maxName)}
-	}
-	if strings.EqualFold(clean[0], "INBOX") {
-		clean[0] = "INBOX"
 	}
 	return clean, nil
 }
