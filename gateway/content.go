@@ -97,12 +97,15 @@ func composeAddresses(list []*posternv1.Address) []compose.Address {
 
 // newMessageID makes an id that nobody else makes (RFC 5322 section 3.6.4), in the
 // domain of the sender.
-func newMessageID(from string) string {
-	domain := "localhost"
-	if wire, _, err := compose.Wire(from); err == nil {
-		domain = strings.Trim(wire[strings.LastIndexByte(wire, '@')+1:], "[]")
+func newMessageID(from string) string { return strings.ToLower(rand.Text()) + "@" + domainOf(from) }
+
+// domainOf is the domain of an address, as part of an id.
+func domainOf(address string) string {
+	wire, _, err := compose.Wire(address)
+	if err != nil {
+		return "localhost"
 	}
-	return strings.ToLower(rand.Text()) + "@" + domain
+	return strings.Trim(wire[strings.LastIndexByte(wire, '@')+1:], "[]")
 }
 
 // refuseContent is the failure of a message that cannot be written. The field is

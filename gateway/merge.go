@@ -221,7 +221,7 @@ func (m *merge) one(ctx context.Context, i int) (*submit.Submission, error) {
 	if content.URL != "" {
 		in.Unsubscribe = &posternv1.Submission_Unsubscribe{At: &posternv1.Submission_Unsubscribe_Url{Url: content.URL}}
 	}
-	message, err := m.service.outgoing(ctx, m.account, in)
+	message, err := m.service.outgoing(ctx, m.account, id, in)
 	if err != nil {
 		return nil, err
 	}

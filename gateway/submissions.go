@@ -81,16 +81,28 @@ func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1
 			return nil, err
 		}
 	}
-	message, err := s.outgoing(ctx, a, in)
-	if err != nil {
-		return nil, err
+	made, err := s.compose(ctx, a, attempt.Plan, in)
+	if err != nil && req.GetRequestId() != "" {
+		// The same call at the same time may have been faster, and have used what this
+		// one did not find.
+		if earlier, getErr := s.store.Get(ctx, a.ID, attempt.Plan); getErr == nil {
+			return s.wait(ctx, earlier, in)
+		}
 	}
-	made, err := s.create(ctx, a, attempt.Plan, in, message)
 	if err != nil {
 		return nil, err
 	}
 	s.dropUploads(ctx, a.ID, in)
 	return s.wait(ctx, made, in)
+}
+
+// compose makes a message and stores it under an id, to be sent.
+func (s *submissionService) compose(ctx context.Context, a *account.Account, id string, in *posternv1.Submission) (*submit.Submission, error) {
+	message, err := s.outgoing(ctx, a, id, in)
+	if err != nil {
+		return nil, err
+	}
+	return s.create(ctx, a, id, in, message)
 }
 
 // create stores a message under an id, to be sent.
@@ -148,18 +160,20 @@ func (s *submissionService) wait(ctx context.Context, made *submit.Submission, i
 	return submissionProto(made), nil
 }
 
-// outgoing makes the message of a request.
-func (s *submissionService) outgoing(ctx context.Context, a *account.Account, in *posternv1.Submission) (*outgoing, error) {
+// outgoing makes the message of a request, for the submission that has an id.
+func (s *submissionService) outgoing(ctx context.Context, a *account.Account, id string, in *posternv1.Submission) (*outgoing, error) {
+	newID := func(from string) string { return submit.NewMessageID(id, domainOf(from)) }
 	if len(in.GetRaw()) > 0 {
-		return outgoingRaw(in, "raw", in.GetRaw())
+		return outgoingRaw(in, "raw", in.GetRaw(), newID)
 	}
 	if in.GetDraft() != "" {
-		return s.outgoingDraft(ctx, a, in)
+		return s.outgoingDraft(ctx, a, in, newID)
 	}
 	m, err := s.composer.compose(ctx, a, in)
 	if err != nil {
 		return nil, err
 	}
+	m.MessageID = newID(m.From.Address)
 	out := &outgoing{from: m.From, subject: m.Subject, messageID: m.MessageID, write: m.Write}
 	for _, list := range [][]compose.Address{m.To, m.Cc, m.Bcc} {
 		for _, address := range list {
@@ -175,7 +189,9 @@ func (s *submissionService) outgoing(ctx context.Context, a *account.Account, in
 }
 
 // outgoingDraft reads a draft as it is now.
-func (s *submissionService) outgoingDraft(ctx context.Context, a *account.Account, in *posternv1.Submission) (*outgoing, error) {
+func (s *submissionService) outgoingDraft(
+	ctx context.Context, a *account.Account, in *posternv1.Submission, newID func(from string) string,
+) (*outgoing, error) {
 	if !strings.HasPrefix(in.GetDraft(), "accounts/"+a.ID+"/") {
 		return nil, refuseField("submission.draft", reasonArgumentInvalid, "The draft belongs to another account.")
 	}
@@ -183,7 +199,7 @@ func (s *submissionService) outgoingDraft(ctx context.Context, a *account.Accoun
 	if err != nil {
 		return nil, fmt.Errorf("read the draft: %w", err)
 	}
-	out, err := outgoingRaw(in, "draft", raw)
+	out, err := outgoingRaw(in, "draft", raw, newID)
 	if err != nil {
 		return nil, err
 	}
@@ -192,8 +208,8 @@ func (s *submissionService) outgoingDraft(ctx context.Context, a *account.Accoun
 }
 
 // outgoingRaw reads a message that is written already. field is that of the request
-// which gives it.
-func outgoingRaw(in *posternv1.Submission, field string, content []byte) (*outgoing, error) {
+// which gives it; newID makes a Message-ID where there is none.
+func outgoingRaw(in *posternv1.Submission, field string, content []byte, newID func(from string) string) (*outgoing, error) {
 	rest, ok := proto.Clone(in).(*posternv1.Submission)
 	if !ok {
 		return nil, fmt.Errorf("clone of %T", in)
@@ -204,7 +220,7 @@ func outgoingRaw(in *posternv1.Submission, field string, content []byte) (*outgo
 	if proto.Size(rest) > 0 {
 		return nil, refuseField("submission."+field, reasonArgumentInvalid, "The message is given as %s, and in other fields: give it in one way.", field)
 	}
-	raw, wrong := compose.ReadRaw(content, time.Now(), newMessageID)
+	raw, wrong := compose.ReadRaw(content, time.Now(), newID)
 	for i := range wrong {
 		wrong[i].Field = field
 	}

@@ -1,16 +1,20 @@
 package gateway_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	netmail "net/mail"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	gomessage "github.com/emersion/go-message"
 	"github.com/emersion/go-smtp"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -299,6 +303,59 @@ func TestIdempotencyKeysSendOnce(t *testing.T) {
 	s.submit(t, content, "Idempotency-Key", "k1").refused(t, http.StatusBadRequest, "REQUEST_ID_REUSED")
 	if n := len(s.smtp.Deliveries()); n != 1 {
 		t.Errorf("%d deliveries", n)
+	}
+}
+
+// Equal calls at the same moment are one: of a small message and of one that is kept
+// apart, made of an upload that is gone once the first of them was served.
+func TestEqualCallsAtTheSameMomentSendOnce(t *testing.T) {
+	t.Parallel()
+	s := newSender(t, smtptest.Config{})
+	const calls = 50
+	for _, size := range []int{10, 200 << 10} {
+		upload := s.do(t, http.MethodPost, "/v1/"+s.name+"/uploads?filename=a.bin", strings.Repeat("x", size), "Content-Type", "application/octet-stream").ok(t)["name"]
+		content := object{
+			"to": to("bob@example.com"), "subject": fmt.Sprintf("size %d", size), "text": "Hello", "saveToSent": "NEVER", "wait": "30s",
+			"attachments": []object{{"upload": upload}},
+		}
+		key := fmt.Sprintf("same-%d", size)
+		before := len(s.smtp.Deliveries())
+		answers := make([]string, calls)
+		var callers sync.WaitGroup
+		for i := range answers {
+			callers.Go(func() {
+				a := s.submit(t, content, "Idempotency-Key", key)
+				o := a.json(t)
+				answers[i] = fmt.Sprint(a.status, o["name"], o["state"], o["messageId"], o["size"], o["createTime"])
+			})
+		}
+		callers.Wait()
+		for _, answer := range answers {
+			if answer != answers[0] || !strings.Contains(answer, "SENT") {
+				t.Fatalf("answers %q and %q", answers[0], answer)
+			}
+		}
+		got := s.smtp.Wait(t, before+1)
+		if len(got) != before+1 {
+			t.Fatalf("%d messages were sent", len(got)-before)
+		}
+		// One whole message, not parts of several.
+		entity, err := gomessage.Read(bytes.NewReader(got[before].Data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var longest int64
+		err = entity.Walk(func(_ []int, part *gomessage.Entity, err error) error {
+			if err == nil && part.MultipartReader() == nil {
+				var n int64
+				n, err = io.Copy(io.Discard, part.Body)
+				longest = max(longest, n)
+			}
+			return err
+		})
+		if err != nil || longest != int64(size) {
+			t.Errorf("the file has %d bytes, want %d (%v)", longest, size, err)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/submit"
@@ -95,13 +97,20 @@ func (o *owner) noteTold(ctx context.Context, numbers map[string]int) error {
 	if o.config.Submissions == nil {
 		return nil
 	}
+	// Each waits for the disk, and they do so side by side.
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(notedAtOnce)
 	for id, number := range numbers {
-		if err := o.config.Submissions.Told(ctx, o.id(), id, number); err != nil {
-			return logFailed(err)
-		}
+		group.Go(func() error { return o.config.Submissions.Told(ctx, o.id(), id, number) })
+	}
+	if err := group.Wait(); err != nil {
+		return logFailed(err)
 	}
 	return nil
 }
+
+// notedAtOnce is how many submissions are noted side by side to have been told of.
+const notedAtOnce = 8
 
 // factOf is what a step of a submission is to the world.
 func factOf(u *submit.Untold) event.Data {

@@ -24,6 +24,9 @@ type Conn struct {
 	broken error
 	// used is when the server last answered.
 	used time.Time
+	// transaction says that one may be under way, and reused that there was one
+	// before.
+	transaction, reused bool
 }
 
 // Dial connects, secures the connection and logs in. It fails with
@@ -198,8 +201,27 @@ func (c *Conn) Extension(name string) (params string, ok bool) {
 // Reset ends a transaction that was not finished, and proves that the server is
 // still there.
 func (c *Conn) Reset(ctx context.Context) error {
-	return c.do(ctx, "RSET", c.client.Reset)
+	err := c.do(ctx, "RSET", c.client.Reset)
+	c.transaction = c.transaction && err != nil
+	return err
 }
+
+// ready prepares a connection at rest for the next message. One that was used just now
+// is taken as it is: should it be gone, Send says so before anything was sent, with a
+// [*StaleError].
+func (c *Conn) ready(ctx context.Context) error {
+	c.reused = true
+	switch {
+	case c.transaction:
+		return c.Reset(ctx)
+	case time.Since(c.used) < trustTime:
+		return nil
+	}
+	return c.do(ctx, "NOOP", c.client.Noop)
+}
+
+// trustTime is for how long a server is taken to be there after its last answer.
+const trustTime = 5 * time.Second
 
 // do runs one exchange of go-smtp's client.
 func (c *Conn) do(ctx context.Context, command string, exchange func() error) error {

@@ -119,6 +119,17 @@ func (e *UncertainError) Error() string {
 // Unwrap returns what broke.
 func (e *UncertainError) Unwrap() error { return e.Err }
 
+// StaleError says that a connection which was kept for the next message is gone: the
+// server has closed it, or does so. Nothing was sent, and another connection may do.
+type StaleError struct{ Err error }
+
+func (e *StaleError) Error() string {
+	return "the connection that was kept is gone: " + e.Err.Error()
+}
+
+// Unwrap returns what was wrong with it.
+func (e *StaleError) Unwrap() error { return e.Err }
+
 // fail gives an error its type, and notes whether the connection outlives it.
 func (c *Conn) fail(ctx context.Context, command string, err error) error {
 	var (

@@ -2,6 +2,7 @@ package smtpconn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -62,7 +63,8 @@ func NewPool(config PoolConfig) *Pool {
 
 // Do calls fn with a connection that no transaction is open on, and waits for one
 // as long as ctx allows. It fails like [Dial], with the errors of the settings,
-// or as fn does. A connection that fn has left broken is not used again.
+// or as fn does. A connection that fn has left broken is not used again, and where fn
+// fails with a [*StaleError] it is called again with another one.
 func (p *Pool) Do(ctx context.Context, fn func(*Conn) error) error {
 	select {
 	case p.slots <- struct{}{}:
@@ -70,12 +72,17 @@ func (p *Pool) Do(ctx context.Context, fn func(*Conn) error) error {
 		return fmt.Errorf("wait for an SMTP connection: %w", ctx.Err())
 	}
 	defer func() { <-p.slots }()
-	used, err := p.take(ctx)
-	if err != nil {
-		return err
+	for {
+		used, err := p.take(ctx)
+		if err != nil {
+			return err
+		}
+		err = fn(used.conn)
+		p.put(used)
+		if _, stale := errors.AsType[*StaleError](err); !stale {
+			return err
+		}
 	}
-	defer p.put(used)
-	return fn(used.conn)
 }
 
 // take gives a connection at rest that still answers, or a new one.
@@ -85,7 +92,7 @@ func (p *Pool) take(ctx context.Context) (*pooled, error) {
 		if used == nil {
 			return p.dial(ctx)
 		}
-		err := used.conn.Reset(ctx)
+		err := used.conn.ready(ctx)
 		if err == nil {
 			return used, nil
 		}

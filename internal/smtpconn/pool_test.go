@@ -1,9 +1,14 @@
 package smtpconn_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,6 +78,51 @@ func TestPoolReplacesWhatBroke(t *testing.T) {
 	}
 	if n := server.Sessions(); n != 2 {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+// A server that ends a connection after a message, by a reply or without, is given the
+// next one on another connection.
+func TestPoolGetsPastConnectionsThatAreGone(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]string{"without a word": "", "by 421": "421 4.7.0 enough for one connection\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var delivered atomic.Int32
+			config := serveRaw(t, func(conn net.Conn) {
+				r := bufio.NewReader(conn)
+				fmt.Fprint(conn, "220 here\r\n")
+				for done := false; ; {
+					line, err := r.ReadString('\n')
+					if err != nil {
+						return
+					}
+					switch {
+					case done:
+						fmt.Fprint(conn, leave)
+						return
+					case strings.HasPrefix(line, "DATA"):
+						fmt.Fprint(conn, "354 go on\r\n")
+						for err == nil && line != ".\r\n" {
+							line, err = r.ReadString('\n')
+						}
+						delivered.Add(1)
+						done = true
+					}
+					fmt.Fprint(conn, "250 ok\r\n")
+				}
+			})
+			pool := smtpconn.NewPool(smtpconn.PoolConfig{Config: func(context.Context) (smtpconn.Config, error) { return config, nil }, Size: 1, IdleTimeout: time.Minute})
+			defer pool.Close()
+			for range 3 {
+				if err := send(t.Context(), pool); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := delivered.Load(); n != 3 {
+				t.Errorf("%d messages were delivered", n)
+			}
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/emersion/go-smtp"
 
@@ -68,6 +69,8 @@ func (r Reply) Refused() bool { return r.Code >= 400 }
 //     nothing was sent,
 //   - a [*RefusedError] if the server refuses the message as a whole; the connection
 //     stays usable unless the code is 421,
+//   - a [*StaleError] if the connection, which had served before, was found to be gone
+//     before anything was sent,
 //   - an [*UncertainError] if the connection broke when the server may have accepted
 //     the message,
 //   - the errors of Dial, or that of Body or BeforeEnd, in which cases the server did
@@ -77,8 +80,12 @@ func (c *Conn) Send(ctx context.Context, m *Message) (*Receipt, error) {
 		return nil, err
 	}
 	if err := c.do(ctx, "MAIL", func() error { return c.mail(m) }); err != nil {
+		if c.reused && c.broken != nil && ctx.Err() == nil {
+			err = &StaleError{Err: err}
+		}
 		return nil, err
 	}
+	c.transaction = true
 	receipt := &Receipt{Recipients: make([]Reply, len(m.Recipients))}
 	accepted := 0
 	for i := range m.Recipients {
@@ -161,7 +168,9 @@ func (c *Conn) data(ctx context.Context, m *Message) (Reply, error) {
 		return Reply{}, err
 	}
 	response, err := data.CloseWithResponse()
+	c.transaction = false
 	if err == nil {
+		c.used = time.Now()
 		return accepted(response.StatusText), nil
 	}
 	err = c.fail(ctx, "the end of DATA", err)

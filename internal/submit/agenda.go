@@ -55,6 +55,8 @@ type item struct {
 	// running says that it is under way, again that it was put on the agenda
 	// meanwhile.
 	running, again bool
+	// freed says that what is under way no longer counts against the limits.
+	freed bool
 	// sends says that it is to be sent, or that nobody knows.
 	sends bool
 }
@@ -164,6 +166,21 @@ func (a *agenda) begin(i int, account string, maySend bool, perMinute int, now t
 	return it.ref
 }
 
+// free lets another one be begun in place of what was begun and has not ended: it was
+// sent, and what became of it is being written down.
+func (a *agenda) free(r ref) {
+	it := a.items[r]
+	it.freed = true
+	a.release(r.account)
+}
+
+func (a *agenda) release(account string) {
+	a.started--
+	if a.running[account]--; a.running[account] == 0 {
+		delete(a.running, account)
+	}
+}
+
 // done ends what was begun. The submission leaves the agenda unless there is more to
 // do at a time, as whoever did it says, or it was added meanwhile; then the earlier of
 // the two counts.
@@ -173,10 +190,10 @@ func (a *agenda) done(r ref, more bool, due time.Time, sends bool) {
 	if more && (!it.again || due.Before(it.due)) {
 		it.again, it.due, it.sends = true, due, sends
 	}
-	a.started--
-	if a.running[r.account]--; a.running[r.account] == 0 {
-		delete(a.running, r.account)
+	if !it.freed {
+		a.release(r.account)
 	}
+	it.freed = false
 	if !it.again {
 		delete(a.items, r)
 		return

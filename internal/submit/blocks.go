@@ -88,7 +88,7 @@ func (s *Store) Block(ctx context.Context, account, id string) (*Block, error) {
 // Blocks returns the blocks of an account with an id above after, in the order of
 // their ids, and at most limit. It returns fewer only where there are no more.
 func (s *Store) Blocks(ctx context.Context, account, after string, limit int) ([]*Block, error) {
-	ids, err := s.ids(ctx, blockPrefix+account+".*")
+	ids, err := s.blockIDs(ctx, account)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +113,14 @@ func (s *Store) Blocks(ctx context.Context, account, after string, limit int) ([
 	return page, nil
 }
 
+func (s *Store) blockIDs(ctx context.Context, account string) ([]string, error) {
+	ids, err := listKeys(ctx, s.kv, blockPrefix+account+".*")
+	for i, key := range ids {
+		_, ids[i] = split(key)
+	}
+	return ids, err
+}
+
 // DeleteBlock ends a block. It fails with [ErrBlockNotFound].
 func (s *Store) DeleteBlock(ctx context.Context, account, id string) error {
 	if _, err := s.Block(ctx, account, id); err != nil {
@@ -130,7 +138,7 @@ func (s *Store) purgeBlock(ctx context.Context, account, id string) error {
 
 // forgetBlocks ends all blocks of an account.
 func (s *Store) forgetBlocks(ctx context.Context, account string) error {
-	ids, err := s.ids(ctx, blockPrefix+account+".*")
+	ids, err := s.blockIDs(ctx, account)
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,9 @@ type bodyRef struct {
 	kind, account, id string
 }
 
+// bodySeparator is between the id of a submission and that of one of its bodies.
+const bodySeparator = "~"
+
 func messageRef(account, id string) bodyRef { return bodyRef{"message", account, id} }
 func uploadRef(account, id string) bodyRef  { return bodyRef{"upload", account, id} }
 
@@ -62,22 +65,28 @@ func (r bodyRef) subject(piece string) string {
 	return bodiesPrefix + r.kind + "." + r.account + "." + r.id + "." + piece
 }
 
-// put stores what write writes, in place of what was there, and returns its size.
+// put stores what write writes, in place of what was there, and returns its size. What
+// has at most inline bytes is not stored, but returned.
 // What is stored in part, because write fails, is dropped as far as that can be done
 // now; the rest is swept away later.
-func (b *bodies) put(ctx context.Context, ref bodyRef, write func(io.Writer) error) (int64, error) {
+func (b *bodies) put(ctx context.Context, ref bodyRef, inline int, write func(io.Writer) error) (small []byte, size int64, err error) {
 	w := &bodyWriter{ctx: ctx, bodies: b, ref: ref}
-	err := write(w)
+	err = write(w)
+	if err == nil && w.pieces == 0 && len(w.buffer) <= inline {
+		return append([]byte{}, w.buffer...), w.size, nil
+	}
 	if err == nil {
 		err = w.flush(true)
 	}
-	if err != nil {
+	if err == nil {
+		return nil, w.size, nil
+	}
+	if w.pieces > 0 {
 		dropCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 		defer cancel()
 		_ = b.drop(dropCtx, ref)
-		return 0, err
 	}
-	return w.size, nil
+	return nil, 0, err
 }
 
 // bodyWriter stores a body piece by piece.

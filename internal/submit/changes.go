@@ -19,11 +19,11 @@ func (s *Store) Changes(ctx context.Context, changed func(account string)) error
 
 func (s *Store) changes(ctx context.Context, changed func(account string)) error {
 	// Before the list of what there is, so that nothing falls in between.
-	updates, err := s.kv.Watch(ctx, submissionPrefix+">", jetstream.UpdatesOnly(), jetstream.IgnoreDeletes(), jetstream.MetaOnly())
+	updates, stop, err := s.watch(ctx, jetstream.MetaOnly())
 	if err != nil {
-		return fmt.Errorf("watch the submissions: %w", err)
+		return err
 	}
-	defer func() { _ = updates.Stop() }()
+	defer stop()
 	open, err := s.keys(ctx, openPrefix+">")
 	if err != nil {
 		return err
@@ -36,14 +36,12 @@ func (s *Store) changes(ctx context.Context, changed func(account string)) error
 		select {
 		case <-ctx.Done():
 			return nil
-		case entry, ok := <-updates.Updates():
+		case entry, ok := <-updates:
 			if !ok {
 				return fmt.Errorf("the watch on the submissions has ended")
 			}
-			if entry != nil {
-				account, _ := split(entry.Key())
-				changed(account)
-			}
+			account, _ := split(entry.Key())
+			changed(account)
 		}
 	}
 }

@@ -2,7 +2,7 @@ package submit
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -24,9 +24,14 @@ func (s *Store) Create(ctx context.Context, submission *Submission, giveUp time.
 	now := time.Now().UTC()
 	made.CreateTime = now
 	var err error
-	made.Size, err = s.bodies.put(ctx, messageRef(made.Account, made.ID), func(w io.Writer) error { return write(w, made) })
+	// Whoever creates the same at the same time writes a body of his own.
+	made.BodyID = rand.Text()
+	made.message, made.Size, err = s.bodies.put(ctx, made.bodyRef(), maxInline, func(w io.Writer) error { return write(w, made) })
 	if err != nil {
 		return nil, err
+	}
+	if made.message != nil {
+		made.BodyID = ""
 	}
 	start(made, now, giveUp)
 	if err := s.open(ctx, made.Account, made.ID, 0); err != nil {
@@ -35,18 +40,29 @@ func (s *Store) Create(ctx context.Context, submission *Submission, giveUp time.
 	if err := s.index(ctx, made); err != nil {
 		return nil, err
 	}
-	value, err := json.Marshal(made)
+	value, err := made.encode()
 	if err != nil {
 		return nil, err
 	}
-	made.Revision, err = s.kv.Create(ctx, submissionKey(made.Account, made.ID), value)
-	if isConflict(err) { // the same at the same time
-		return s.Get(ctx, made.Account, made.ID)
+	made.Revision, err = s.shard(made.ID).Create(ctx, submissionKey(made.Account, made.ID), value)
+	if isConflict(err) {
+		return s.createdMeanwhile(ctx, made)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("store the submission: %w", err)
 	}
+	s.waiting.tell(made)
 	return made, nil
+}
+
+// createdMeanwhile gives what was created at the same time under the same id, whose
+// message counts.
+func (s *Store) createdMeanwhile(ctx context.Context, made *Submission) (*Submission, error) {
+	earlier, err := s.Get(ctx, made.Account, made.ID)
+	if err == nil && made.BodyID != "" {
+		err = s.bodies.drop(ctx, made.bodyRef())
+	}
+	return earlier, err
 }
 
 // start gives a new submission its first state.

@@ -11,11 +11,20 @@ import (
 
 // forget drops all that is kept of a submission, last that there is one.
 func (s *Store) forget(ctx context.Context, account, id string) error {
-	if err := s.bodies.drop(ctx, messageRef(account, id)); err != nil {
+	submission, err := s.Get(ctx, account, id)
+	if errors.Is(err, ErrNotFound) {
+		submission, err = &Submission{Account: account, ID: id}, nil // the body is swept away
+	}
+	if err != nil {
 		return err
 	}
+	if submission.message == nil {
+		if err := s.bodies.drop(ctx, submission.bodyRef()); err != nil {
+			return err
+		}
+	}
 	for _, key := range []string{submissionKey(account, id), openKey(account, id)} {
-		if err := s.kv.Purge(ctx, key, jetstream.PurgeTTL(time.Hour)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		if err := s.shard(id).Purge(ctx, key, jetstream.PurgeTTL(markerTTL)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 			return fmt.Errorf("forget submission %s: %w", id, err)
 		}
 	}
@@ -43,7 +52,7 @@ func (s *Store) Forget(ctx context.Context, account string) error {
 
 // forgetIndex drops what mail that comes back to an account is matched by.
 func (s *Store) forgetIndex(ctx context.Context, account string) error {
-	keys, err := s.keys(ctx, sentPrefix+account+".*")
+	keys, err := listKeys(ctx, s.kv, sentPrefix+account+".*")
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// markerTTL is how long it is remembered that a key was removed, for those who watch.
+const markerTTL = time.Hour
+
 // openEntry is the value of an open key.
 type openEntry struct {
 	// Told is how many transitions have been told of.
@@ -23,7 +26,7 @@ func (s *Store) open(ctx context.Context, account, id string, told int) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.kv.Create(ctx, openKey(account, id), value)
+	_, err = s.shard(id).Create(ctx, openKey(account, id), value)
 	if err != nil && !isConflict(err) {
 		return fmt.Errorf("open submission %s: %w", id, err)
 	}
@@ -47,7 +50,7 @@ func (s *Store) Untold(ctx context.Context, account string, limit int) ([]Untold
 	}
 	var untold []Untold
 	for _, id := range ids {
-		entry, err := s.openEntry(ctx, account, id)
+		entry, _, err := s.openEntry(ctx, account, id)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			continue // closed meanwhile: all was told
 		}
@@ -71,90 +74,104 @@ func (s *Store) Untold(ctx context.Context, account string, limit int) ([]Untold
 	return untold, nil
 }
 
-func (s *Store) openEntry(ctx context.Context, account, id string) (openEntry, error) {
-	var value openEntry
-	entry, err := s.kv.Get(ctx, openKey(account, id))
-	if err != nil {
-		return value, fmt.Errorf("read what was told of submission %s: %w", id, err)
+// openEntry reads what is noted of a submission that something is left to do for. It
+// fails with jetstream's ErrKeyNotFound where nothing is.
+func (s *Store) openEntry(ctx context.Context, account, id string) (noted openEntry, at jetstream.KeyValueEntry, err error) {
+	at, err = s.shard(id).Get(ctx, openKey(account, id))
+	if err == nil {
+		err = json.Unmarshal(at.Value(), &noted)
 	}
-	return value, json.Unmarshal(entry.Value(), &value)
+	if err != nil {
+		return noted, nil, fmt.Errorf("read what was told of submission %s: %w", id, err)
+	}
+	return noted, at, nil
 }
 
 // Told notes that the transitions of a submission up to a number were told of, unless
 // that is noted.
 // Only the owner of the account's events calls it.
 func (s *Store) Told(ctx context.Context, account, id string, number int) error {
-	entry, err := s.kv.Get(ctx, openKey(account, id))
+	for {
+		// A retry opens a submission anew meanwhile, and what it noted stays.
+		if err := s.told(ctx, account, id, number); !isConflict(err) {
+			return err
+		}
+	}
+}
+
+func (s *Store) told(ctx context.Context, account, id string, number int) error {
+	noted, at, err := s.openEntry(ctx, account, id)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read what was told of submission %s: %w", id, err)
+		return err
 	}
-	var noted openEntry
-	if err := json.Unmarshal(entry.Value(), &noted); err != nil {
-		return fmt.Errorf("read what was told of submission %s: %w", id, err)
-	}
-	if noted.Told >= number {
-		return s.closeIfDone(ctx, account, id, entry.Revision(), noted.Told)
+	revision := at.Revision()
+	// At its end nothing has to be noted any more.
+	closed, err := s.closeIfDone(ctx, account, id, revision, max(number, noted.Told))
+	if err != nil || closed || noted.Told >= number {
+		return err
 	}
 	value, err := json.Marshal(openEntry{Told: number})
 	if err != nil {
 		return err
 	}
-	revision, err := s.kv.Update(ctx, openKey(account, id), value, entry.Revision())
+	revision, err = s.shard(id).Update(ctx, openKey(account, id), value, revision)
 	if err != nil {
 		return fmt.Errorf("note what was told of submission %s: %w", id, err)
 	}
-	return s.closeIfDone(ctx, account, id, revision, number)
+	// Whoever ended it meanwhile saw that something was still to be told.
+	_, err = s.closeIfDone(ctx, account, id, revision, number)
+	return err
 }
 
 // closeIfDone forgets that there is something to do, if there is not. A retry
 // opens the submission before it changes it, and so changes the revision.
-func (s *Store) closeIfDone(ctx context.Context, account, id string, revision uint64, told int) error {
+func (s *Store) closeIfDone(ctx context.Context, account, id string, revision uint64, told int) (closed bool, err error) {
 	submission, err := s.Get(ctx, account, id)
 	if errors.Is(err, ErrNotFound) {
-		return nil // the outbox forgets the rest of it
+		return false, nil // the outbox forgets the rest of it
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !submission.State.Final() || !submission.Saved || told < len(submission.Transitions) {
-		return nil
+		return false, nil
 	}
-	err = s.kv.Delete(ctx, openKey(account, id), jetstream.LastRevision(revision))
-	if err != nil && !isConflict(err) {
-		return fmt.Errorf("close submission %s: %w", id, err)
+	err = s.shard(id).Purge(ctx, openKey(account, id), jetstream.LastRevision(revision), jetstream.PurgeTTL(markerTTL))
+	if isConflict(err) {
+		return false, nil
 	}
-	return nil
+	if err != nil {
+		return false, fmt.Errorf("close submission %s: %w", id, err)
+	}
+	return true, nil
 }
 
 // closeDone forgets that there is something to do for a submission that has ended
 // and was told of.
 func (s *Store) closeDone(ctx context.Context, account, id string) error {
-	entry, err := s.kv.Get(ctx, openKey(account, id))
+	noted, at, err := s.openEntry(ctx, account, id)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read what was told of submission %s: %w", id, err)
+		return err
 	}
-	var value openEntry
-	if err := json.Unmarshal(entry.Value(), &value); err != nil {
-		return fmt.Errorf("read what was told of submission %s: %w", id, err)
-	}
-	return s.closeIfDone(ctx, account, id, entry.Revision(), value.Told)
+	_, err = s.closeIfDone(ctx, account, id, at.Revision(), noted.Told)
+	return err
 }
 
 // openedAt is when it was last noted that something is to do for a submission, zero
 // where it is not.
 func (s *Store) openedAt(ctx context.Context, account, id string) (time.Time, error) {
-	entry, err := s.kv.Get(ctx, openKey(account, id))
+	_, at, err := s.openEntry(ctx, account, id)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return time.Time{}, nil
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("read when submission %s was opened: %w", id, err)
+		return time.Time{}, err
 	}
-	return entry.Created(), nil
+	return at.Created(), nil
 }

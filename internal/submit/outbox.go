@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -73,10 +73,10 @@ type Config struct {
 type Outbox struct {
 	config Config
 	agenda *agenda // only Run's goroutine touches it
-	// run names the present run, and inherited is the last revision of what was
-	// written before it.
+	// run names the present run, and inherited are the last revisions of what was
+	// written before it, by shard.
 	run       string
-	inherited uint64
+	inherited [shardCount]uint64
 }
 
 // NewOutbox makes an outbox; Run starts it.
@@ -117,12 +117,12 @@ func (o *Outbox) Run(ctx context.Context) error {
 func (o *Outbox) work(ctx context.Context) error {
 	o.agenda, o.run = newAgenda(o.config.Concurrency, func(id string) limits { return o.limitsOf(ctx, id) }), rand.Text()
 	// Before the list of what there is, so that nothing falls in between.
-	updates, err := o.config.Store.kv.Watch(ctx, submissionPrefix+">", jetstream.UpdatesOnly(), jetstream.IgnoreDeletes())
+	updates, stopWatching, err := o.config.Store.watch(ctx)
 	if err != nil {
-		return fmt.Errorf("watch the submissions: %w", err)
+		return err
 	}
-	defer func() { _ = updates.Stop() }()
-	if o.inherited, err = o.config.Store.revision(ctx); err != nil {
+	defer stopWatching()
+	if o.inherited, err = o.config.Store.revisions(ctx); err != nil {
 		return err
 	}
 	open, err := o.config.Store.keys(ctx, openPrefix+">")
@@ -145,9 +145,11 @@ func (o *Outbox) work(ctx context.Context) error {
 // ended is the end of a piece of work, and when there is more to do for it.
 type ended struct {
 	ref
-	again bool
-	due   time.Time
-	sends bool
+	// onlySent says that it has not ended, but that another message may be sent.
+	onlySent bool
+	again    bool
+	due      time.Time
+	sends    bool
 }
 
 // limitsOf are those of an account, as its settings say now.
@@ -164,10 +166,15 @@ func (o *Outbox) limitsOf(ctx context.Context, id string) limits {
 	return bounds
 }
 
-func (o *Outbox) loop(ctx, workCtx context.Context, updates jetstream.KeyWatcher, work *errgroup.Group) error {
-	// Room for all that can be under way, so that none blocks when the loop has
-	// ended.
-	ends := make(chan ended, o.config.Concurrency)
+func (o *Outbox) loop(ctx, workCtx context.Context, updates <-chan jetstream.KeyValueEntry, work *errgroup.Group) error {
+	ends, over := make(chan ended), make(chan struct{})
+	defer close(over) // after which nobody listens
+	end := func(e ended) {
+		select {
+		case ends <- e:
+		case <-over:
+		}
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	sweep := time.NewTicker(sweepPace)
@@ -176,7 +183,7 @@ func (o *Outbox) loop(ctx, workCtx context.Context, updates jetstream.KeyWatcher
 		next, ok, wait, none := o.agenda.next(time.Now())
 		if ok {
 			work.Go(func() error {
-				ends <- o.process(workCtx, next)
+				end(o.process(workCtx, next, sync.OnceFunc(func() { end(ended{ref: next, onlySent: true}) })))
 				return nil
 			})
 			continue
@@ -188,13 +195,17 @@ func (o *Outbox) loop(ctx, workCtx context.Context, updates jetstream.KeyWatcher
 		select {
 		case <-ctx.Done():
 			return nil
-		case entry, ok := <-updates.Updates():
+		case entry, ok := <-updates:
 			if !ok {
 				return errors.New("the watch on the submissions has ended")
 			}
 			o.note(entry)
 		case end := <-ends:
-			o.agenda.done(end.ref, end.again, end.due, end.sends)
+			if end.onlySent {
+				o.agenda.free(end.ref)
+			} else {
+				o.agenda.done(end.ref, end.again, end.due, end.sends)
+			}
 		case <-timer.C:
 		case <-sweep.C:
 			o.sweep(ctx)
@@ -204,9 +215,6 @@ func (o *Outbox) loop(ctx, workCtx context.Context, updates jetstream.KeyWatcher
 
 // note puts a submission that was written, by whatever node, on the agenda.
 func (o *Outbox) note(entry jetstream.KeyValueEntry) {
-	if entry == nil {
-		return
-	}
 	submission, err := decode(entry)
 	if err != nil {
 		o.config.Logger.Error("a submission cannot be read", "key", entry.Key(), "error", err)

@@ -21,8 +21,9 @@ const (
 	writeTimeout = 5 * time.Second
 )
 
-// process does what is due for a submission, and says when there is more to do.
-func (o *Outbox) process(ctx context.Context, r ref) ended {
+// process does what is due for a submission, and says when there is more to do. It calls
+// free once another one may be sent in its place.
+func (o *Outbox) process(ctx context.Context, r ref, free func()) ended {
 	log := o.config.Logger.With("account", r.account, "submission", r.id)
 	end := ended{ref: r, sends: true}
 	s, err := o.config.Store.Get(ctx, r.account, r.id)
@@ -30,7 +31,7 @@ func (o *Outbox) process(ctx context.Context, r ref) ended {
 	case errors.Is(err, ErrNotFound):
 		end.due, err = o.missing(ctx, r)
 	case err == nil:
-		end.due, err = o.step(ctx, s)
+		end.due, err = o.step(ctx, s, free)
 		end.sends = !s.State.Final()
 	}
 	switch {
@@ -49,23 +50,23 @@ func (o *Outbox) process(ctx context.Context, r ref) ended {
 
 // step takes one step. It returns when the next one is due, zero for never, and
 // only errors of the store.
-func (o *Outbox) step(ctx context.Context, s *Submission) (time.Time, error) {
+func (o *Outbox) step(ctx context.Context, s *Submission, free func()) (time.Time, error) {
 	switch {
-	case s.State == Sending && s.By != o.run && s.Revision > o.inherited:
+	case s.State == Sending && s.By != o.run && s.Revision > o.inherited[shardOf(s.ID)]:
 		return time.Time{}, nil // another node has taken over
 	case s.State == Sending:
 		return o.recover(ctx, s)
 	case !s.State.Final() && s.NextAttempt.After(time.Now()):
 		return s.NextAttempt, nil
 	case !s.State.Final():
-		return o.attempt(ctx, s)
+		return o.attempt(ctx, s, free)
 	case !s.Saved && s.NextAttempt.After(time.Now()):
 		return s.NextAttempt, nil
 	case !s.Saved:
 		return o.save(ctx, s)
 	}
-	if s.State == Sent || s.State == Canceled {
-		if err := o.config.Store.bodies.drop(ctx, messageRef(s.Account, s.ID)); err != nil {
+	if s.messageDone() && s.BodyID != "" {
+		if err := o.config.Store.bodies.drop(ctx, s.bodyRef()); err != nil {
 			return time.Time{}, err
 		}
 	}
@@ -86,7 +87,7 @@ func (o *Outbox) missing(ctx context.Context, r ref) (time.Time, error) {
 }
 
 // attempt sends a message to the recipients that are open and not blocked.
-func (o *Outbox) attempt(ctx context.Context, s *Submission) (time.Time, error) {
+func (o *Outbox) attempt(ctx context.Context, s *Submission, free func()) (time.Time, error) {
 	if _, err := o.config.Store.Reject(ctx, s); err != nil {
 		return time.Time{}, err
 	}
@@ -94,14 +95,19 @@ func (o *Outbox) attempt(ctx context.Context, s *Submission) (time.Time, error) 
 		settle(s, time.Now().UTC(), 0, nil)
 		return s.NextAttempt, o.config.Store.write(ctx, s)
 	}
-	s.State, s.By, s.EndSent = Sending, o.run, false
+	// What is quickly sent is written as being sent only before its end: see send.
+	claim := s.message == nil || s.Attempts > 0
 	s.Attempts++
-	if err := o.config.Store.write(ctx, s); err != nil {
-		return time.Time{}, err
+	if claim {
+		s.State, s.By, s.EndSent = Sending, o.run, false
+		if err := o.config.Store.write(ctx, s); err != nil {
+			return time.Time{}, err
+		}
 	}
 	receipt, err := o.send(ctx, s)
+	free()
 	if errors.Is(err, ErrConflict) {
-		return time.Time{}, err // another node has taken over; nothing was sent
+		return time.Time{}, err // somebody was faster; nothing was sent
 	}
 	// What was found out is written even if there is no time left for anything else.
 	writeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
@@ -137,7 +143,7 @@ func (o *Outbox) send(ctx context.Context, s *Submission) (*smtpconn.Receipt, er
 	if err != nil {
 		return nil, err
 	}
-	message, err := o.config.Store.Body(ctx, s.Account, s.ID)
+	message, err := o.config.Store.openMessage(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -145,9 +151,9 @@ func (o *Outbox) send(ctx context.Context, s *Submission) (*smtpconn.Receipt, er
 		From: s.From, Body: message, Size: s.Size, UTF8: s.UTF8, EightBit: s.EightBit,
 		EnvelopeID: s.EnvelopeID, Return: s.Return,
 		// From here on a crash leaves it in doubt. Whoever has taken over in the
-		// meantime has written the submission, and this fails.
+		// meantime, or canceled it, has written the submission, and this fails.
 		BeforeEnd: func(ctx context.Context) error {
-			s.EndSent = true
+			s.State, s.By, s.EndSent = Sending, o.run, true
 			return o.config.Store.write(ctx, s)
 		},
 	}
@@ -243,7 +249,7 @@ func (o *Outbox) inMailbox(ctx context.Context, s *Submission) error {
 		return err
 	}
 	if s.Save != SaveNever {
-		open := func() (io.Reader, error) { return o.config.Store.Body(ctx, s.Account, s.ID) }
+		open := func() (io.Reader, error) { return o.config.Store.openMessage(ctx, s) }
 		if err := o.config.Mailbox.SaveSent(ctx, a, s, open); err != nil {
 			return fmt.Errorf("save to Sent: %w", err)
 		}

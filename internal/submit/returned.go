@@ -21,16 +21,29 @@ func sentKey(account, kind, id string) string {
 	return sentPrefix + account + "." + idEncoding.EncodeToString(sum[:])
 }
 
-// index makes a submission one that mail which comes back can be matched to, for as
-// long as it is kept by default. Where an id is that of another submission already,
-// it stays so.
+// sentKeys are the keys that lead to a submission. A Message-ID that does so by itself
+// needs none.
+func sentKeys(made *Submission) (keys []string) {
+	if id, ok := idIn(made.MessageID); made.MessageID != "" && (!ok || id != made.ID) {
+		keys = append(keys, sentKey(made.Account, "message", made.MessageID))
+	}
+	if made.EnvelopeID != "" {
+		keys = append(keys, sentKey(made.Account, "envelope", made.EnvelopeID))
+	}
+	return keys
+}
+
+// indexTTL is for how long mail that comes back can be matched to a submission: as long
+// as that is kept by default.
+func indexTTL(made *Submission) time.Duration {
+	return (time.Until(made.GiveUpTime) + DefaultRetention).Round(time.Second)
+}
+
+// index makes a submission one that mail which comes back can be matched to. Where an
+// id is that of another submission already, it stays so.
 func (s *Store) index(ctx context.Context, made *Submission) error {
-	ttl := (time.Until(made.GiveUpTime) + DefaultRetention).Round(time.Second)
-	for kind, id := range map[string]string{"message": made.MessageID, "envelope": made.EnvelopeID} {
-		if id == "" {
-			continue
-		}
-		_, err := s.kv.Create(ctx, sentKey(made.Account, kind, id), []byte(made.ID), jetstream.KeyTTL(ttl))
+	for _, key := range sentKeys(made) {
+		_, err := s.kv.Create(ctx, key, []byte(made.ID), jetstream.KeyTTL(indexTTL(made)))
 		if err != nil && !isConflict(err) {
 			return fmt.Errorf("index submission %s: %w", made.ID, err)
 		}
@@ -41,6 +54,15 @@ func (s *Store) index(ctx context.Context, made *Submission) error {
 // Match gives the id of the submission whose message had a Message-ID, or else an
 // envelope id; empty for none.
 func (s *Store) Match(ctx context.Context, account, messageID, envelopeID string) (string, error) {
+	if id, ok := idIn(messageID); ok {
+		submission, err := s.Get(ctx, account, id)
+		if err == nil && submission.MessageID == messageID {
+			return id, nil
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return "", err
+		}
+	}
 	for _, key := range []struct{ kind, id string }{{"message", messageID}, {"envelope", envelopeID}} {
 		if key.id == "" {
 			continue

@@ -45,7 +45,7 @@ func (s *Store) Retry(ctx context.Context, account, id string, giveUp time.Durat
 	if err := s.reopen(ctx, account, id, len(submission.Transitions)); err != nil {
 		return nil, err
 	}
-	if _, err := s.Body(ctx, account, id); err != nil {
+	if _, err := s.openMessage(ctx, submission); err != nil {
 		return nil, err
 	}
 	return s.Update(ctx, account, id, func(sub *Submission) error { return sub.retry(time.Now().UTC(), giveUp) })
@@ -83,14 +83,14 @@ func (s *Submission) retry(now time.Time, giveUp time.Duration) error {
 func (s *Store) reopen(ctx context.Context, account, id string, told int) error {
 	key := openKey(account, id)
 	for {
-		entry, err := s.kv.Get(ctx, key)
+		entry, err := s.shard(id).Get(ctx, key)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return s.open(ctx, account, id, told)
 		}
 		if err != nil {
 			return fmt.Errorf("open submission %s: %w", id, err)
 		}
-		_, err = s.kv.Update(ctx, key, entry.Value(), entry.Revision())
+		_, err = s.shard(id).Update(ctx, key, entry.Value(), entry.Revision())
 		if err == nil {
 			return nil
 		}
@@ -98,31 +98,4 @@ func (s *Store) reopen(ctx context.Context, account, id string, told int) error 
 			return fmt.Errorf("open submission %s: %w", id, err)
 		}
 	}
-}
-
-// Wait returns a submission once it has come to rest: when it is neither queued
-// nor being sent, or when ctx ends, in which case it returns the last it knows.
-func (s *Store) Wait(ctx context.Context, submission *Submission) (*Submission, error) {
-	watcher, err := s.kv.Watch(ctx, submissionKey(submission.Account, submission.ID), jetstream.IgnoreDeletes())
-	if err != nil {
-		return nil, fmt.Errorf("watch submission %s: %w", submission.ID, err)
-	}
-	defer func() { _ = watcher.Stop() }()
-	for submission.State == Queued || submission.State == Sending {
-		select {
-		case <-ctx.Done():
-			return submission, nil
-		case entry, ok := <-watcher.Updates():
-			if !ok {
-				return submission, nil
-			}
-			if entry == nil {
-				continue // that was all there is at present
-			}
-			if submission, err = decode(entry); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return submission, nil
 }

@@ -1,11 +1,8 @@
 package submit
 
 import (
+	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,30 +23,41 @@ const (
 // Store keeps submissions and their messages. It is safe for concurrent use, and
 // by several nodes.
 type Store struct {
+	// kv is the first of the shards, which has all that is not of one submission, too.
 	kv     jetstream.KeyValue
+	shards [shardCount]jetstream.KeyValue
 	bodies *bodies
+	// waiting are those of this process that wait for submissions.
+	waiting *waiting
 }
 
 // OpenStore opens the store, and makes it at the first start. replicas is the
 // number of NATS servers that keep a copy.
 func OpenStore(ctx context.Context, js jetstream.JetStream, replicas int) (*Store, error) {
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket:      bucket,
-		Description: "Postern: submissions and what became of them",
-		Storage:     jetstream.FileStorage,
-		Replicas:    max(replicas, 1),
-		History:     1,
-		// Markers of deletions are of use to watchers only.
-		LimitMarkerTTL: time.Hour,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
+	s := &Store{waiting: newWaiting()}
+	for i := range s.shards {
+		name := bucket
+		if i > 0 {
+			name += fmt.Sprintf("_%d", i)
+		}
+		kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket:      name,
+			Description: "Postern: submissions and what became of them",
+			Storage:     jetstream.FileStorage,
+			Replicas:    max(replicas, 1),
+			History:     1,
+			// Markers of deletions are of use to watchers only.
+			LimitMarkerTTL: time.Hour,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("open bucket %s: %w", name, err)
+		}
+		s.shards[i] = kv
 	}
-	bodies, err := openBodies(ctx, js, replicas)
-	if err != nil {
-		return nil, err
-	}
-	return &Store{kv: kv, bodies: bodies}, nil
+	s.kv = s.shards[0]
+	var err error
+	s.bodies, err = openBodies(ctx, js, replicas)
+	return s, err
 }
 
 func submissionKey(account, id string) string { return submissionPrefix + account + "." + id }
@@ -62,28 +70,9 @@ func split(key string) (account, id string) {
 	return account, id
 }
 
-var idEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
-
-// NewID gives an id for a new submission. The order of ids is that of time: 48 bits
-// of milliseconds and 64 random ones.
-func NewID(now time.Time) string {
-	var id [14]byte
-	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli())<<16)
-	rand.Read(id[6:]) // never fails, see its documentation
-	return strings.ToLower(idEncoding.EncodeToString(id[:]))
-}
-
-// timeLength is how many characters of an id are of its time alone.
-const timeLength = 9
-
-// olderThan reports whether an id was given before a point in time.
-func olderThan(id string, t time.Time) bool {
-	return id[:min(len(id), timeLength)] < NewID(t)[:timeLength]
-}
-
 // Get returns a submission. It fails with [ErrNotFound].
 func (s *Store) Get(ctx context.Context, account, id string) (*Submission, error) {
-	entry, err := s.kv.Get(ctx, submissionKey(account, id))
+	entry, err := s.shard(id).Get(ctx, submissionKey(account, id))
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 		return nil, fmt.Errorf("submission %s of account %s: %w", id, account, ErrNotFound)
 	}
@@ -94,12 +83,12 @@ func (s *Store) Get(ctx context.Context, account, id string) (*Submission, error
 }
 
 func decode(entry jetstream.KeyValueEntry) (*Submission, error) {
-	var submission Submission
-	if err := json.Unmarshal(entry.Value(), &submission); err != nil {
+	submission := &Submission{}
+	if err := submission.decode(entry.Value()); err != nil {
 		return nil, fmt.Errorf("read %s: %w", entry.Key(), err)
 	}
 	submission.Revision = entry.Revision()
-	return &submission, nil
+	return submission, nil
 }
 
 // List returns the submissions of an account, the newest first, from the one after
@@ -143,8 +132,21 @@ func (s *Store) ids(ctx context.Context, pattern string) ([]string, error) {
 	return keys, nil
 }
 
+// keys lists the keys of submissions that match a pattern.
 func (s *Store) keys(ctx context.Context, pattern string) ([]string, error) {
-	lister, err := s.kv.ListKeysFiltered(ctx, pattern)
+	var keys []string
+	for _, kv := range s.shards {
+		more, err := listKeys(ctx, kv, pattern)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, more...)
+	}
+	return keys, nil
+}
+
+func listKeys(ctx context.Context, kv jetstream.KeyValue, pattern string) ([]string, error) {
+	lister, err := kv.ListKeysFiltered(ctx, pattern)
 	if err != nil {
 		return nil, fmt.Errorf("list submissions %s: %w", pattern, err)
 	}
@@ -158,7 +160,19 @@ func (s *Store) keys(ctx context.Context, pattern string) ([]string, error) {
 // Body opens the message of a submission. It fails with a [*BodyError] where it is
 // gone.
 func (s *Store) Body(ctx context.Context, account, id string) (io.Reader, error) {
-	body, err := s.bodies.open(ctx, messageRef(account, id))
+	submission, err := s.Get(ctx, account, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.openMessage(ctx, submission)
+}
+
+// openMessage is Body for what was read just now.
+func (s *Store) openMessage(ctx context.Context, submission *Submission) (io.Reader, error) {
+	if submission.message != nil {
+		return bytes.NewReader(submission.message), nil
+	}
+	body, err := s.bodies.open(ctx, submission.bodyRef())
 	if errors.Is(err, errNoBody) {
 		return nil, &BodyError{Err: err}
 	}
@@ -168,12 +182,12 @@ func (s *Store) Body(ctx context.Context, account, id string) (io.Reader, error)
 // write stores the submission in place of the one that it was read as. It fails
 // with [ErrConflict].
 func (s *Store) write(ctx context.Context, submission *Submission) error {
-	value, err := json.Marshal(submission)
+	value, err := submission.encode()
 	if err != nil {
 		return err
 	}
 	key := submissionKey(submission.Account, submission.ID)
-	revision, err := s.kv.Update(ctx, key, value, submission.Revision)
+	revision, err := s.shard(submission.ID).Update(ctx, key, value, submission.Revision)
 	if isConflict(err) {
 		return fmt.Errorf("submission %s: %w", submission.ID, ErrConflict)
 	}
@@ -181,6 +195,7 @@ func (s *Store) write(ctx context.Context, submission *Submission) error {
 		return fmt.Errorf("write submission %s: %w", submission.ID, err)
 	}
 	submission.Revision = revision
+	s.waiting.tell(submission)
 	return nil
 }
 
@@ -207,17 +222,4 @@ func (s *Store) Update(ctx context.Context, account, id string, change func(*Sub
 			return submission, err
 		}
 	}
-}
-
-// revision is the highest revision that the bucket has given.
-func (s *Store) revision(ctx context.Context) (uint64, error) {
-	status, err := s.kv.Status(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("read the state of bucket %s: %w", bucket, err)
-	}
-	info, ok := status.(*jetstream.KeyValueBucketStatus)
-	if !ok {
-		return 0, fmt.Errorf("read the state of bucket %s: it is %T", bucket, status)
-	}
-	return info.StreamInfo().State.LastSeq, nil
 }

@@ -84,6 +84,10 @@ type Submission struct {
 	Subject   string `json:"subject,omitempty"`
 	// Size is that of the message in bytes.
 	Size int64 `json:"size"`
+	// BodyID tells the body of the message from those of other attempts to create the
+	// submission. It is empty where there is none apart, and in what earlier versions
+	// have stored.
+	BodyID string `json:"body_id,omitempty"`
 	// UTF8 and EightBit say what the message needs of the server.
 	UTF8     bool `json:"utf8,omitempty"`
 	EightBit bool `json:"eight_bit,omitempty"`
@@ -127,6 +131,9 @@ type Submission struct {
 
 	// Revision is that of the stored submission.
 	Revision uint64 `json:"-"`
+	// message is a small message, which is kept with the submission. It is never
+	// changed.
+	message []byte
 }
 
 // Author is who wrote a message.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,7 +39,7 @@ func (s *Store) CreateUpload(ctx context.Context, upload Upload, write func(io.W
 	now := time.Now().UTC()
 	upload.ID, upload.ExpireTime = NewID(now), now.Add(UploadTTL)
 	var err error
-	if upload.Size, err = s.bodies.put(ctx, uploadRef(upload.Account, upload.ID), write); err != nil {
+	if _, upload.Size, err = s.bodies.put(ctx, uploadRef(upload.Account, upload.ID), -1, write); err != nil {
 		return nil, err
 	}
 	value, err := json.Marshal(upload)
@@ -92,11 +93,8 @@ func (s *Store) sweepBodies(ctx context.Context, before time.Time) error {
 		return err
 	}
 	for _, ref := range refs {
-		key := submissionKey(ref.account, ref.id)
-		if ref.kind == uploadRef("", "").kind {
-			key = uploadKey(ref.account, ref.id)
-		}
-		if _, err := s.kv.Get(ctx, key); !errors.Is(err, jetstream.ErrKeyNotFound) {
+		needed, err := s.refers(ctx, ref)
+		if err != nil || needed {
 			continue
 		}
 		if err := s.bodies.drop(ctx, ref); err != nil {
@@ -104,4 +102,23 @@ func (s *Store) sweepBodies(ctx context.Context, before time.Time) error {
 		}
 	}
 	return nil
+}
+
+// refers reports whether a body is that of something.
+func (s *Store) refers(ctx context.Context, ref bodyRef) (bool, error) {
+	if ref.kind == uploadRef("", "").kind {
+		_, err := s.Upload(ctx, ref.account, ref.id)
+		return err == nil, ignore(err, ErrUploadNotFound)
+	}
+	id, _, _ := strings.Cut(ref.id, bodySeparator)
+	submission, err := s.Get(ctx, ref.account, id)
+	return err == nil && submission.bodyRef() == ref && !submission.messageDone(), ignore(err, ErrNotFound)
+}
+
+// ignore gives an error unless it is one that is expected.
+func ignore(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
 }
