@@ -134,7 +134,7 @@ func (c *folderChange) subscribe(ctx context.Context, name string, on bool) erro
 
 // list reads the folders again, after a change.
 func (c *folderChange) list(ctx context.Context) (err error) {
-	c.all, err = c.lister.listOn(ctx, c.conn, c.accountID)
+	c.all, err = c.lister.listOn(ctx, c.conn, c.accountID, nil)
 	return err
 }
 

@@ -3,7 +3,6 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -11,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/folderlist"
 	"github.com/postern-mail/postern/internal/imapconn"
 )
 
@@ -43,17 +43,11 @@ type folderList struct {
 // it asks for the state of each, in the same round trip where the server has
 // LIST-STATUS.
 func (l folderLister) list(ctx context.Context, accountID string, status *imapconn.StatusOptions) (folderList, error) {
-	var found []foundFolder
 	var list folderList
 	err := l.do(ctx, accountID, func(c *imapconn.Conn) (listed bool, err error) {
-		list.gmail = c.Has(capGmail)
-		found, err = l.read(ctx, c, accountID, status)
+		list, err = l.listOn(ctx, c, accountID, status)
 		return err == nil, err
 	})
-	if err != nil {
-		return folderList{}, err
-	}
-	list.folders, err = l.identify(ctx, accountID, found)
 	return list, err
 }
 
@@ -61,7 +55,7 @@ func (l folderLister) list(ctx context.Context, accountID string, status *imapco
 // state.
 func (l folderLister) with(ctx context.Context, accountID string, fn func(*imapconn.Conn, folderList) error) error {
 	return l.do(ctx, accountID, func(c *imapconn.Conn) (listed bool, err error) {
-		all, err := l.listOn(ctx, c, accountID)
+		all, err := l.listOn(ctx, c, accountID, nil)
 		if err != nil {
 			return false, err
 		}
@@ -72,127 +66,35 @@ func (l folderLister) with(ctx context.Context, accountID string, fn func(*imapc
 // do calls fn with a connection, and once more with another one if it turned out
 // before the folders were listed that the connection's lists are stale.
 func (l folderLister) do(ctx context.Context, accountID string, fn func(*imapconn.Conn) (listed bool, err error)) error {
-	var listed bool
-	try := func() error {
-		return l.mailboxes.Do(ctx, accountID, "", nil, func(c *imapconn.Conn) (err error) {
+	return folderlist.Retry(func() (listed bool, err error) {
+		err = l.mailboxes.Do(ctx, accountID, "", nil, func(c *imapconn.Conn) (err error) {
 			listed, err = fn(c)
 			return err
 		})
-	}
-	err := try()
-	var stale *imapconn.StaleListError
-	if errors.As(err, &stale) && !listed {
-		err = try()
-	}
-	return err
+		return listed, err
+	})
 }
 
-// listOn is list on a connection that is lent already, without the folders'
-// state.
-func (l folderLister) listOn(ctx context.Context, c *imapconn.Conn, accountID string) (folderList, error) {
-	list := folderList{gmail: c.Has(capGmail)}
-	found, err := l.read(ctx, c, accountID, nil)
-	if err == nil {
-		list.folders, err = l.identify(ctx, accountID, found)
-	}
-	return list, err
-}
-
-// foundFolder is a folder that is on the server, under the name by which it is
-// known.
-type foundFolder struct {
-	folder.Seen
-	*imapconn.ListData
-}
-
-// read lists the folders, and adds those that the list lacks although they are
-// known and there, as whoever watches the account does.
-func (l folderLister) read(ctx context.Context, c *imapconn.Conn, accountID string, status *imapconn.StatusOptions) ([]foundFolder, error) {
-	// Before the list: what became known after it may be younger.
-	known, _, err := l.folders.All(ctx, accountID)
+// listOn is list on a connection that is lent already.
+func (l folderLister) listOn(ctx context.Context, c *imapconn.Conn, accountID string, status *imapconn.StatusOptions) (folderList, error) {
+	found, err := folderlist.Read(ctx, c, l.folders, accountID, status)
 	if err != nil {
-		return nil, err
+		return folderList{}, err
 	}
-	list, err := readList(ctx, c, status)
-	if err != nil {
-		return nil, err
-	}
-	found := make([]foundFolder, len(list))
-	there := make(map[string]bool, len(list))
-	for i := range list {
-		data := &list[i]
-		found[i] = foundFolder{folder.Seen{Name: data.Name(), Delimiter: data.Delim, Prefix: data.Prefix}, data}
-		there[data.Name()] = true
-	}
-	var lacking []folder.Seen
-	var names []string
-	for _, k := range known {
-		if !k.Deleted && !there[k.Name] {
-			lacking = append(lacking, folder.Seen{Name: k.Name, Delimiter: k.Delimiter, Prefix: k.Prefix})
-			names = append(names, k.Name)
+	list := folderList{gmail: c.Has(capGmail), folders: make([]listedFolder, len(found))}
+	for i, f := range found {
+		list.folders[i] = listedFolder{
+			Folder:     f.Folder,
+			raw:        f.Listed.RawName,
+			role:       f.AssignedRole.Role,
+			source:     f.Source,
+			selectable: f.Listed.Selectable(),
+			subscribed: slices.Contains(f.Listed.Attrs, imap.MailboxAttrSubscribed),
+			status:     f.Listed.Status,
 		}
 	}
-	results, err := c.StatusUnlisted(ctx, names, folderState)
-	if err != nil {
-		return nil, err
-	}
-	for i, result := range results {
-		if result.Err == nil {
-			data := &imapconn.ListData{}
-			data.RawName = result.Data.RawName
-			if status != nil {
-				data.Status = result.Data
-			}
-			found = append(found, foundFolder{lacking[i], data})
-		}
-	}
-	return found, nil
-}
-
-func readList(ctx context.Context, c *imapconn.Conn, status *imapconn.StatusOptions) ([]imapconn.ListData, error) {
-	opts := &imapconn.ListOptions{Status: status, Prefixes: true}
-	opts.ReturnSpecialUse, opts.ReturnSubscribed = true, true
-	if status == nil {
-		return c.List(ctx, opts)
-	}
-	if !c.Has(imap.CapListStatus) {
-		// The state of the open mailbox cannot be asked for.
-		if err := c.Unselect(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return c.ListStatus(ctx, opts)
-}
-
-// identify gives folders their keys and roles, and puts them in order.
-func (l folderLister) identify(ctx context.Context, accountID string, found []foundFolder) ([]listedFolder, error) {
-	seen := make([]folder.Seen, len(found))
-	for i := range found {
-		seen[i] = found[i].Seen
-	}
-	keys, err := l.folders.Foresee(ctx, accountID, seen)
-	if err != nil {
-		return nil, err
-	}
-	candidates := make([]folder.RoleCandidate, len(found))
-	for i := range found {
-		candidates[i] = folder.RoleCandidate{Folder: keys[i], Attrs: found[i].Attrs}
-	}
-	roles := folder.InferRoles(candidates)
-	out := make([]listedFolder, len(found))
-	for i := range found {
-		out[i] = listedFolder{
-			Folder:     keys[i],
-			raw:        found[i].RawName,
-			role:       roles[i].Role,
-			source:     roles[i].Source,
-			selectable: found[i].Selectable(),
-			subscribed: slices.Contains(found[i].Attrs, imap.MailboxAttrSubscribed),
-			status:     found[i].Status,
-		}
-	}
-	slices.SortFunc(out, func(a, b listedFolder) int { return compareFolders(a.Name, b.Name) })
-	return out, nil
+	slices.SortFunc(list.folders, func(a, b listedFolder) int { return compareFolders(a.Name, b.Name) })
+	return list, nil
 }
 
 // byKey finds a folder; it fails with FOLDER_NOT_FOUND.

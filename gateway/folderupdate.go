@@ -10,6 +10,7 @@ import (
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/folderlist"
 )
 
 // UpdateFolder implements FolderService.
@@ -131,7 +132,7 @@ func (c *folderChange) move(ctx context.Context, f *listedFolder, path []string)
 // with it.
 func (c *folderChange) moved(ctx context.Context, moving []listedFolder, to string) error {
 	c.reselect(c.accountID)
-	found, err := readList(ctx, c.conn, nil)
+	found, err := folderlist.List(ctx, c.conn, nil)
 	if err != nil {
 		return err
 	}

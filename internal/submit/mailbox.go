@@ -12,6 +12,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/folderlist"
 	"github.com/postern-mail/postern/internal/imapconn"
 )
 
@@ -32,46 +33,40 @@ type IMAPMailbox struct {
 // errNoSent says that there is no folder for sent mail.
 var errNoSent = errors.New("the mailbox has no folder for sent mail")
 
-// sentFolder gives the name of the folder for sent mail.
-func (m *IMAPMailbox) sentFolder(ctx context.Context, a *account.Account, c *imapconn.Conn) (string, error) {
-	opts := &imapconn.ListOptions{}
-	opts.ReturnSpecialUse = true
-	found, err := c.List(ctx, opts)
-	if err != nil {
-		return "", err
-	}
-	seen := make([]folder.Seen, len(found))
-	for i := range found {
-		seen[i] = folder.Seen{Name: found[i].Name(), Delimiter: found[i].Delim}
-	}
-	folders, err := m.Folders.Resolve(ctx, a.ID, seen)
-	if err != nil {
-		return "", err
-	}
-	candidates := make([]folder.RoleCandidate, len(found))
-	for i := range found {
-		candidates[i] = folder.RoleCandidate{Folder: folders[i], Attrs: found[i].Attrs}
-	}
-	i := slices.IndexFunc(folder.InferRoles(candidates), func(r folder.AssignedRole) bool { return r.Role == folder.RoleSent })
-	if i < 0 {
-		return "", errNoSent
-	}
-	return found[i].Name(), nil
+// inSent calls fn with a connection and the name of the folder for sent mail.
+func (m *IMAPMailbox) inSent(
+	ctx context.Context, a *account.Account, opts *imapconn.DoOptions, fn func(c *imapconn.Conn, sent string) error,
+) error {
+	return folderlist.Retry(func() (listed bool, err error) {
+		missing := false
+		err = m.Connections.Do(ctx, a.ID, "", opts, func(c *imapconn.Conn) error {
+			folders, err := folderlist.Read(ctx, c, m.Folders, a.ID, nil)
+			if err != nil {
+				return err
+			}
+			listed = true
+			i := slices.IndexFunc(folders, func(f folderlist.Folder) bool { return f.AssignedRole.Role == folder.RoleSent })
+			if missing = i < 0; missing {
+				return nil // nothing is wrong with the connection
+			}
+			return fn(c, folders[i].Name)
+		})
+		if err == nil && missing {
+			err = errNoSent
+		}
+		return listed, err
+	})
 }
 
 // FindSent implements [Mailbox].
 func (m *IMAPMailbox) FindSent(ctx context.Context, a *account.Account, messageID string) (there bool, err error) {
-	err = m.Connections.Do(ctx, a.ID, "", nil, func(c *imapconn.Conn) error {
-		name, err := m.sentFolder(ctx, a, c)
-		if errors.Is(err, errNoSent) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		there, err = contains(ctx, c, name, messageID)
+	err = m.inSent(ctx, a, nil, func(c *imapconn.Conn, sent string) error {
+		there, err = contains(ctx, c, sent, messageID)
 		return err
 	})
+	if errors.Is(err, errNoSent) {
+		return false, nil
+	}
 	return there, err
 }
 
@@ -121,16 +116,12 @@ func (m *IMAPMailbox) SaveSent(ctx context.Context, a *account.Account, s *Submi
 }
 
 func (m *IMAPMailbox) appendSent(ctx context.Context, a *account.Account, s *Submission, open func() (io.Reader, error)) error {
-	return m.Connections.Do(ctx, a.ID, "", &imapconn.DoOptions{Once: true}, func(c *imapconn.Conn) error {
-		name, err := m.sentFolder(ctx, a, c)
-		if err != nil {
-			return err
-		}
+	return m.inSent(ctx, a, &imapconn.DoOptions{Once: true}, func(c *imapconn.Conn, sent string) error {
 		message, err := open()
 		if err != nil {
 			return err
 		}
-		_, err = c.Append(ctx, name, imapconn.AppendMessage{
+		_, err = c.Append(ctx, sent, imapconn.AppendMessage{
 			Reader: message, Size: s.Size, Flags: []imap.Flag{imap.FlagSeen}, Time: s.EndTime,
 		})
 		return err

@@ -52,6 +52,45 @@ func realMailbox(t *testing.T) (m *submit.IMAPMailbox, srv *dovecottest.Server, 
 	return &submit.IMAPMailbox{Connections: connections{config}, Folders: folder.NewRegistry(bucket)}, srv, username
 }
 
+// pooled lends the connections of a pool, which lives on.
+type pooled struct{ *imapconn.Pool }
+
+func (p pooled) Do(ctx context.Context, _, mailbox string, opts *imapconn.DoOptions, fn func(*imapconn.Conn) error) error {
+	return p.Pool.Do(ctx, mailbox, opts, fn)
+}
+
+// A list that does not show the folder for sent mail, or still shows the former one,
+// is not believed: another connection is asked.
+func TestSentFolderIsFoundDespiteStaleLists(t *testing.T) {
+	t.Parallel()
+	m, srv, username := realMailbox(t)
+	config := m.Connections.(connections).config
+	pool := imapconn.NewPool(imapconn.PoolConfig{Config: func(context.Context) (imapconn.Config, error) { return config, nil }})
+	t.Cleanup(func() { _ = pool.Close() })
+	m.Connections = pooled{pool}
+	a := &account.Account{ID: "ann"}
+	if there, err := m.FindSent(t.Context(), a, "1@example.org"); err != nil || there {
+		t.Fatalf("found %v, %v", there, err)
+	}
+	srv.FreezeLists(t, username)
+	client := srv.Client(t, username)
+	if err := client.Rename("Sent", "Gesendet", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	// Whoever watches the account has seen it, and somebody has said what it is for.
+	seen, err := m.Folders.Resolve(t.Context(), "ann", []folder.Seen{{Name: "Gesendet", Delimiter: '/'}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Folders.SetRole(t.Context(), "ann", seen[0].Key, folder.RoleSent); err != nil {
+		t.Fatal(err)
+	}
+	srv.Deliver(t, username, "Gesendet", []byte("Message-ID: <1@example.org>\r\n\r\nHello\r\n"))
+	if there, err := m.FindSent(t.Context(), a, "1@example.org"); err != nil || !there {
+		t.Errorf("after the folder was renamed: found %v, %v", there, err)
+	}
+}
+
 func TestSentMailIsSavedOnce(t *testing.T) {
 	t.Parallel()
 	m, srv, username := realMailbox(t)
