@@ -18,16 +18,15 @@ import (
 // benchCallers is how many send at a time.
 const benchCallers = 16
 
-// benchSender is an account of a benchmark that sends to a server of it, on as many
-// connections as there are callers.
+// benchSender is an account of a benchmark that sends to a server of it, with the
+// default settings: it has fewer connections than there are callers.
 func benchSender(b *testing.B) (h *house, name string, sink *smtptest.Server) {
 	b.Helper()
 	h = sharedHouse(b)
 	name, _, _ = h.dovecot(b)
 	sink = smtptest.Start(b, smtptest.Config{SizeOnly: true})
 	h.do(b, http.MethodPatch, "/v1/"+name, object{
-		"smtp":    object{"host": sink.Host, "port": sink.Port, "tlsMode": "PLAINTEXT", "username": smtptest.Username, "password": smtptest.Password},
-		"sending": object{"maxConcurrent": benchCallers},
+		"smtp": object{"host": sink.Host, "port": sink.Port, "tlsMode": "PLAINTEXT", "username": smtptest.Username, "password": smtptest.Password},
 	}).ok(b)
 	return h, name, sink
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -306,6 +307,48 @@ func TestAnIDStandsForOneSubmission(t *testing.T) {
 	w.awaitState(t, w.create(t, draft("bob@example.com")), submit.Sent)
 	if n := len(w.smtp.Deliveries()); n != 2 {
 		t.Errorf("%d deliveries", n)
+	}
+}
+
+// Two that create the same at the same time both write; the first one's message counts,
+// and nothing of the other is left.
+func TestTheSameCreatedTwiceAtOnceIsWhole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, smtptest.Config{})
+	for _, size := range []int{100, 100 << 10} {
+		s := draft("bob@example.com")
+		s.ID = submit.NewID(time.Now())
+		var ready, done sync.WaitGroup
+		made := make([]*submit.Submission, 8)
+		ready.Add(len(made))
+		for i := range made {
+			done.Go(func() {
+				var err error
+				made[i], err = w.store.Create(t.Context(), s, time.Hour, func(to io.Writer, _ *submit.Submission) error {
+					ready.Done()
+					ready.Wait() // all are in the midst of it
+					_, err := io.WriteString(to, strings.Repeat(fmt.Sprint(i), size))
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		done.Wait()
+		body, err := w.store.Body(t.Context(), "ann", s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(body)
+		if err != nil || len(content) != size || strings.Count(string(content), string(content[:1])) != size {
+			t.Errorf("%d bytes are kept, %v: %.100q", len(content), err, content)
+		}
+		for _, m := range made {
+			if m.Revision != made[0].Revision || !m.CreateTime.Equal(made[0].CreateTime) {
+				t.Errorf("answered with %+v and %+v", m, made[0])
+			}
+		}
 	}
 }
 

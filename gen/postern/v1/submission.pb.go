@@ -33,9 +33,10 @@ const (
 	Submission_STATE_UNSPECIFIED Submission_State = 0
 	// It waits for its `send_time`.
 	Submission_SCHEDULED Submission_State = 1
-	// It is to be sent now.
+	// It is to be sent now, or is on its way to the server and can still be
+	// canceled.
 	Submission_QUEUED Submission_State = 2
-	// It is being sent.
+	// It is being sent, and cannot be canceled any more.
 	Submission_SENDING Submission_State = 3
 	// The account's server took it over for all recipients.
 	Submission_SENT Submission_State = 4
