@@ -39,6 +39,8 @@ type matrix struct {
 	server   *sandbox.Server
 	smtp     *smtptest.Server
 	endpoint string
+	// word is in everything that is made.
+	word string
 	// spare are ids of accounts to be made, which some callers are bound to: bound has
 	// them and ann's.
 	spare, bound []string
@@ -65,7 +67,7 @@ func (c *lentConnector) Verify(ctx context.Context, a *account.Account) []accoun
 
 func newMatrix(t *testing.T) *matrix {
 	t.Helper()
-	m := &matrix{lent: &lentConnector{}, given: make(map[string]string), ann: freshID(), bob: freshID(), smtp: smtptest.Start(t, smtptest.Config{})}
+	m := &matrix{lent: &lentConnector{}, given: make(map[string]string), word: "canary", ann: freshID(), bob: freshID(), smtp: smtptest.Start(t, smtptest.Config{})}
 	m.house = newHouse(t, options{gateway: func(cfg *gateway.Config) {
 		m.lent.Connector = cfg.Connector
 		cfg.Connector = m.lent
@@ -81,13 +83,11 @@ func newMatrix(t *testing.T) *matrix {
 	}
 	m.bound = append([]string{m.ann}, m.spare...)
 	m.register(t, m.ann, "sales")
+	m.word = "Bob"
 	m.register(t, m.bob, "law")
-	m.there = target{account: "accounts/" + m.ann, created: m.ann, binding: access.Grant{Accounts: []string{m.ann}}, cursor: m.get(t, "/v1/events:cursor")["cursor"].(string)}
-	for _, what := range []string{"folder", "message", "draft", "submission", "block", "webhook", "template", "token"} {
-		m.renew(t, &m.there, what)
-	}
-	m.there.thread = list(m.get(t, "/v1/"+m.there.account+"/threads"), "threads")[0]["name"].(string)
-	m.pen(t, "accounts/"+m.ann).write("canary")
+	m.word = "canary"
+	m.there = target{account: "accounts/" + m.ann, team: "sales", created: m.ann, binding: access.Grant{Accounts: []string{m.ann}}, cursor: m.get(t, "/v1/events:cursor")["cursor"].(string)}
+	m.fill(t, &m.there)
 	m.missing = m.there.with(m.ann, freshID(), m.there.webhook, "webhooks/none"+freshID(), m.there.template, "templates/none", m.there.token, "tokens/none")
 	m.outdate(t)
 	return m
@@ -112,10 +112,20 @@ func (m *matrix) register(t testing.TB, id, team string) {
 		t.Fatal(err)
 	}
 	m.do(t, http.MethodPost, "/v1/accounts?accountId="+id, object{
-		"email": user, "displayName": strings.ReplaceAll("canary of "+team, "canary of law", "Bob"), "labels": object{"team": team},
+		"email": user, "displayName": m.word, "labels": object{"team": team},
 		"imap": object{"host": m.server.Host(), "port": m.server.Port(), "tlsMode": "PLAINTEXT", "username": user, "password": "secret"},
 		"smtp": object{"host": m.smtp.Host, "port": m.smtp.Port, "tlsMode": "PLAINTEXT", "username": smtptest.Username, "password": smtptest.Password},
 	}).ok(t)
+}
+
+// fill puts one of everything into an account.
+func (m *matrix) fill(t testing.TB, x *target) {
+	t.Helper()
+	for _, what := range []string{"folder", "message", "draft", "submission", "block", "webhook", "template", "token"} {
+		m.renew(t, x, what)
+	}
+	x.thread = list(m.get(t, "/v1/"+x.account+"/threads"), "threads")[0]["name"].(string)
+	m.pen(t, x.account).write(m.word)
 }
 
 // renew puts something new in the place of what a call uses up.
@@ -131,26 +141,26 @@ func (m *matrix) renew(t testing.TB, x *target, what string) {
 		m.register(t, id, "sales")
 		x.account = "accounts/" + id
 	case "folder":
-		x.folder = made(x.account+"/folders", object{"path": []string{"canary " + freshID()}})
+		x.folder = made(x.account+"/folders", object{"path": []string{m.word + " " + freshID()}})
 	case "message":
-		x.message = made(x.account+"/messages:import"+values("folder", m.folderNamed(t, x.account, "INBOX")["name"].(string)), canaryMail, "Content-Type", "message/rfc822")
+		x.message = made(x.account+"/messages:import"+values("folder", m.folderNamed(t, x.account, "INBOX")["name"].(string)), strings.ReplaceAll(canaryMail, "canary", m.word), "Content-Type", "message/rfc822")
 		x.attachment = list(m.get(t, "/v1/"+x.message), "attachments")[0]["name"].(string)
 	case "draft":
-		x.draft = made(x.account+"/drafts", object{"to": to("bob@example.com"), "subject": "canary", "text": "canary"})
+		x.draft = made(x.account+"/drafts", object{"to": to("bob@example.com"), "subject": m.word, "text": m.word})
 	case "submission":
-		x.submission = made(x.account+"/submissions", object{"to": to("bob@example.com"), "subject": "canary", "text": "x", "sendTime": time.Now().Add(time.Hour).UTC()})
+		x.submission = made(x.account+"/submissions", object{"to": to("bob@example.com"), "subject": m.word, "text": "x", "sendTime": time.Now().Add(time.Hour).UTC()})
 	case "block":
-		x.block = made(x.account+"/blocks", object{"address": "canary" + freshID() + "@example.com"})
+		x.block = made(x.account+"/blocks", object{"address": m.word + freshID() + "@example.com"})
 	case "webhook":
 		x.webhook = made("webhooks", object{
-			"url": m.endpoint, "displayName": "canary", "accounts": []string{x.account}, "accountLabels": object{"team": "sales"}, "payload": "THIN",
+			"url": m.endpoint, "displayName": m.word, "accounts": []string{x.account}, "accountLabels": x.labels(), "payload": "THIN",
 			"types": []string{"submission.sent"},
 		})
 	case "token":
 		grant := x.binding
 		grant.Scopes = scopes(access.TokensAdmin)
 		token := tokenOf(grant)
-		token["displayName"] = "canary"
+		token["displayName"] = m.word
 		x.token = made("tokens", token)
 	case "template":
 		x.template = made("templates", object{"subject": "x", "text": "x"})

@@ -19,9 +19,13 @@ type target struct {
 	account, folder, message, attachment, thread, draft, submission, block, webhook, template, token, cursor string
 	// created is the id of an account to be made.
 	created string
+	// team is the label of the account.
+	team string
 	// binding is what a token to be made is bound to.
 	binding access.Grant
 }
+
+func (x target) labels() map[string]string { return map[string]string{"team": x.team} }
 
 // with is the target with other names, the same everywhere they occur.
 func (x target) with(replace ...string) target {
@@ -240,7 +244,7 @@ var rows = map[string]row{
 
 	"WebhookService/CreateWebhook": {needs: hooks, request: func(x target) proto.Message {
 		return &posternv1.CreateWebhookRequest{Webhook: &posternv1.Webhook{
-			Url: "https://example.com/", Accounts: []string{x.account}, AccountLabels: map[string]string{"team": "sales"}, Payload: posternv1.Webhook_THIN,
+			Url: "https://example.com/", Accounts: []string{x.account}, AccountLabels: x.labels(), Payload: posternv1.Webhook_THIN,
 		}}
 	}},
 	"WebhookService/GetWebhook":   {needs: hooks, request: func(x target) proto.Message { return &posternv1.GetWebhookRequest{Name: x.webhook} }},

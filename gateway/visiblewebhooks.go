@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/postern-mail/postern/internal/access"
@@ -30,12 +31,25 @@ func coversWebhook(grant access.Grant, hook *webhook.Webhook) bool {
 	return len(hook.Accounts) > 0 && !slices.ContainsFunc(hook.Accounts, func(id string) bool { return !grant.Sees(id, nil) })
 }
 
+// covers reports whether a webhook exists for the caller. Folders of others would never
+// be chosen by it, but it names them.
+func (v visibleWebhooks) covers(ctx context.Context, hook *webhook.Webhook) bool {
+	return coversWebhook(access.From(ctx).Grant, hook) &&
+		!slices.ContainsFunc(hook.Folders, func(name string) bool { return v.accounts.check(ctx, accountOfFolder(name)) != nil })
+}
+
+// accountOfFolder is the id of the account in the name of a folder.
+func accountOfFolder(name string) string {
+	account, _, _ := strings.Cut(name, "/folders/")
+	return accountID(account)
+}
+
 // mayHave refuses settings with which a webhook would lie outside of what the caller
 // sees.
 func (v visibleWebhooks) mayHave(ctx context.Context, hook *webhook.Webhook) error {
 	grant := access.From(ctx).Grant
 	if coversWebhook(grant, hook) {
-		return nil
+		return nil // its folders were looked at with its accounts
 	}
 	if len(grant.Labels) > 0 {
 		return exceedsGrant("webhook.account_labels",
@@ -56,7 +70,7 @@ func (v visibleWebhooks) check(ctx context.Context, id string) error {
 // Get reads a webhook. It fails with [webhook.ErrNotFound].
 func (v visibleWebhooks) Get(ctx context.Context, id string) (*webhook.Webhook, error) {
 	hook, err := v.all.Get(ctx, id)
-	if err == nil && !coversWebhook(access.From(ctx).Grant, hook) {
+	if err == nil && !v.covers(ctx, hook) {
 		return nil, fmt.Errorf("webhook %q: %w", id, webhook.ErrNotFound)
 	}
 	return hook, err
@@ -64,22 +78,20 @@ func (v visibleWebhooks) Get(ctx context.Context, id string) (*webhook.Webhook, 
 
 // List lists as [webhook.Webhooks.List] does.
 func (v visibleWebhooks) List(ctx context.Context, after string, limit int) ([]*webhook.Webhook, bool, error) {
-	grant := access.From(ctx).Grant
-	return v.all.List(ctx, func(hook *webhook.Webhook) bool { return coversWebhook(grant, hook) }, after, limit)
+	return v.all.List(ctx, func(hook *webhook.Webhook) bool { return v.covers(ctx, hook) }, after, limit)
 }
 
 // Create makes a webhook, see [webhook.Webhooks.Create]. Who does not see all
 // chooses no id: those that are taken would tell which webhooks there are.
 func (v visibleWebhooks) Create(ctx context.Context, hook *webhook.Webhook, requestID string) (*webhook.Webhook, error) {
-	grant := access.From(ctx).Grant
-	if !grant.SeesAll() && hook.ID != "" {
+	if !access.From(ctx).SeesAll() && hook.ID != "" {
 		return nil, exceedsGrant("webhook_id", "The token is bound to some accounts: leave webhook_id out, so that one is chosen.")
 	}
 	if err := v.mayHave(ctx, hook); err != nil {
 		return nil, err
 	}
 	made, err := v.all.Create(ctx, hook, ownRequestID(ctx, requestID))
-	if err == nil && !coversWebhook(grant, made) {
+	if err == nil && !v.covers(ctx, made) {
 		// That of a first call, which somebody has changed since.
 		return nil, webhook.ErrRequestIDReused
 	}

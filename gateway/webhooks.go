@@ -44,7 +44,7 @@ func (s *webhookService) CreateWebhook(ctx context.Context, req *posternv1.Creat
 	if err := maySendEvents(ctx, in); err != nil {
 		return nil, err
 	}
-	if err := s.checkAccounts(ctx, in.GetAccounts()); err != nil {
+	if err := s.checkAccounts(ctx, in.GetAccounts(), in.GetFolders()); err != nil {
 		return nil, err
 	}
 	hook := &webhook.Webhook{ID: req.GetWebhookId()}
@@ -56,11 +56,16 @@ func (s *webhookService) CreateWebhook(ctx context.Context, req *posternv1.Creat
 	return withSecret(created), nil
 }
 
-// checkAccounts refuses names of accounts that there are not: a webhook for
-// nothing looks just like one for a quiet mailbox.
-func (s *webhookService) checkAccounts(ctx context.Context, names []string) error {
-	for _, name := range names {
+// checkAccounts refuses names of accounts that there are not, and of their folders: a
+// webhook for nothing looks just like one for a quiet mailbox.
+func (s *webhookService) checkAccounts(ctx context.Context, accounts, folders []string) error {
+	for _, name := range accounts {
 		if _, err := s.accounts.Get(ctx, accountID(name)); err != nil {
+			return err
+		}
+	}
+	for _, name := range folders {
+		if _, err := s.accounts.Get(ctx, accountOfFolder(name)); err != nil {
 			return err
 		}
 	}
@@ -127,10 +132,15 @@ func (s *webhookService) UpdateWebhook(ctx context.Context, req *posternv1.Updat
 		return nil, err
 	}
 	canonicalHeaders(in, paths)
+	var accounts, folders []string
 	if names(paths, "accounts") {
-		if err := s.checkAccounts(ctx, in.GetAccounts()); err != nil {
-			return nil, err
-		}
+		accounts = in.GetAccounts()
+	}
+	if names(paths, "folders") {
+		folders = in.GetFolders()
+	}
+	if err := s.checkAccounts(ctx, accounts, folders); err != nil {
+		return nil, err
 	}
 	updated, err := s.webhooks.Update(ctx, webhookID(in.GetName()), in.GetEtag(), func(hook *webhook.Webhook) error {
 		before, settings := webhookSettings(hook), webhookSettings(hook)
