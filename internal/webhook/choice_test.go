@@ -87,3 +87,32 @@ func TestRedrivesWhatIsChosen(t *testing.T) {
 		t.Errorf("left are %+v, %v", letters, err)
 	}
 }
+
+// Who does not see a webhook is told what they would be of one that there is not.
+func TestGetSeen(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	hook := h.hook("https://example.com/", func(w *Webhook) { w.Accounts = []string{"ann"} })
+	sees := func(id string) func(*Webhook) bool {
+		return func(w *Webhook) bool { return w.Accounts[0] == id }
+	}
+	check := func() {
+		t.Helper()
+		if got, err := h.GetSeen(t.Context(), hook.ID, sees("ann")); err != nil || got.ID != hook.ID {
+			t.Errorf("seen: %v, %v", got, err)
+		}
+		_, hidden := h.GetSeen(t.Context(), hook.ID, sees("bob"))
+		_, missing := h.GetSeen(t.Context(), "nothing", sees("bob"))
+		if !errors.Is(hidden, ErrNotFound) || !errors.Is(missing, ErrNotFound) {
+			t.Errorf("hidden: %v, missing: %v", hidden, missing)
+		}
+	}
+	check() // on a node that has not heard of it
+	h.run()
+	eventually(t, "the node to hear of it", func() bool { return h.known.get(hook.ID) != nil })
+	check()
+	if err := h.Delete(t.Context(), hook.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node to hear that it is gone", func() bool { return h.known.get(hook.ID) == nil })
+}

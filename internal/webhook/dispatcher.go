@@ -166,6 +166,7 @@ func (d *dispatcher) keepOnly(seen map[string]bool) {
 	defer d.mu.Unlock()
 	for id, e := range d.endpoints {
 		if !seen[id] {
+			d.known.put(id, nil)
 			e.stop()
 			delete(d.endpoints, id)
 		}
@@ -176,6 +177,7 @@ func (d *dispatcher) keepOnly(seen map[string]bool) {
 // one before; nil only ends that. What was under way with the former settings
 // comes to its end. Its health goes on.
 func (d *dispatcher) replace(ctx context.Context, id string, hook *Webhook) {
+	d.known.put(id, hook)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := d.endpoints[id]

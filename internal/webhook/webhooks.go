@@ -100,6 +100,7 @@ type Webhooks struct {
 	dead     *deadLetters
 	attempts *attemptLog
 	sender   *sender
+	known    known
 }
 
 // Open opens what is kept of webhooks, and makes it at the first start. Run
