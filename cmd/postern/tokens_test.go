@@ -18,7 +18,9 @@ func (p *process) with(token string) *apiClient {
 }
 
 // refusedToken reports whether a call failed because of its token.
-func refusedToken(err error) bool { return err != nil && strings.Contains(err.Error(), "401 Unauthorized") }
+func refusedToken(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "401 Unauthorized")
+}
 
 func TestTokensCommand(t *testing.T) {
 	t.Parallel()

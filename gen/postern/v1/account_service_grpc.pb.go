@@ -47,7 +47,8 @@ type AccountServiceClient interface {
 	//
 	// Errors: `ACCOUNT_EXISTS` (ALREADY_EXISTS) where the id is taken;
 	// `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request id was used with
-	// other content within 24 hours.
+	// other content within 24 hours; `GRANT_EXCEEDED` (PERMISSION_DENIED) where the
+	// token would not see the account, or chooses an id though it is bound by labels.
 	CreateAccount(ctx context.Context, in *CreateAccountRequest, opts ...grpc.CallOption) (*Account, error)
 	// Gets an account.
 	//
@@ -61,8 +62,13 @@ type AccountServiceClient interface {
 	//
 	// New servers or credentials take effect at once: the account reconnects.
 	// Only what the mask names is changed, so a password that is not named stays.
+	// A change that would send a stored credential to another server has to give it
+	// again.
 	//
-	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `ETAG_MISMATCH` (ABORTED).
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `ETAG_MISMATCH` (ABORTED);
+	// `CREDENTIAL_REQUIRED` (INVALID_ARGUMENT), with the fields to give again;
+	// `GRANT_EXCEEDED` (PERMISSION_DENIED) where the token would not see the account
+	// any more.
 	UpdateAccount(ctx context.Context, in *UpdateAccountRequest, opts ...grpc.CallOption) (*Account, error)
 	// Deletes an account.
 	//
@@ -238,7 +244,8 @@ type AccountServiceServer interface {
 	//
 	// Errors: `ACCOUNT_EXISTS` (ALREADY_EXISTS) where the id is taken;
 	// `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request id was used with
-	// other content within 24 hours.
+	// other content within 24 hours; `GRANT_EXCEEDED` (PERMISSION_DENIED) where the
+	// token would not see the account, or chooses an id though it is bound by labels.
 	CreateAccount(context.Context, *CreateAccountRequest) (*Account, error)
 	// Gets an account.
 	//
@@ -252,8 +259,13 @@ type AccountServiceServer interface {
 	//
 	// New servers or credentials take effect at once: the account reconnects.
 	// Only what the mask names is changed, so a password that is not named stays.
+	// A change that would send a stored credential to another server has to give it
+	// again.
 	//
-	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `ETAG_MISMATCH` (ABORTED).
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `ETAG_MISMATCH` (ABORTED);
+	// `CREDENTIAL_REQUIRED` (INVALID_ARGUMENT), with the fields to give again;
+	// `GRANT_EXCEEDED` (PERMISSION_DENIED) where the token would not see the account
+	// any more.
 	UpdateAccount(context.Context, *UpdateAccountRequest) (*Account, error)
 	// Deletes an account.
 	//

@@ -49,7 +49,9 @@ type SubmissionServiceClient interface {
 	// recipient is on the account's blocklist; `MESSAGE_TOO_LARGE`
 	// (INVALID_ARGUMENT); `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request
 	// id was used with other content within 24 hours; for `reply` and for
-	// attachments of messages, those of GetMessage.
+	// attachments of messages, those of GetMessage, and `SCOPE_MISSING`
+	// (PERMISSION_DENIED) where the token may not read messages, or for `draft` not
+	// change them.
 	CreateSubmission(ctx context.Context, in *CreateSubmissionRequest, opts ...grpc.CallOption) (*Submission, error)
 	// Sends a message to many, each with values of his own: a mail merge. It becomes
 	// one submission for each recipient, who sees no other.
@@ -189,7 +191,9 @@ type SubmissionServiceServer interface {
 	// recipient is on the account's blocklist; `MESSAGE_TOO_LARGE`
 	// (INVALID_ARGUMENT); `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request
 	// id was used with other content within 24 hours; for `reply` and for
-	// attachments of messages, those of GetMessage.
+	// attachments of messages, those of GetMessage, and `SCOPE_MISSING`
+	// (PERMISSION_DENIED) where the token may not read messages, or for `draft` not
+	// change them.
 	CreateSubmission(context.Context, *CreateSubmissionRequest) (*Submission, error)
 	// Sends a message to many, each with values of his own: a mail merge. It becomes
 	// one submission for each recipient, who sees no other.

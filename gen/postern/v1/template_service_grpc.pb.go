@@ -32,6 +32,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Keeps templates of mail, which all accounts can use: see MergeSubmissions.
+// Templates belong to no account: tokens that are bound to accounts read them, and
+// cannot change them (`GRANT_EXCEEDED`, PERMISSION_DENIED).
 type TemplateServiceClient interface {
 	// Creates a template.
 	//
@@ -124,6 +126,8 @@ func (c *templateServiceClient) DeleteTemplate(ctx context.Context, in *DeleteTe
 // for forward compatibility.
 //
 // Keeps templates of mail, which all accounts can use: see MergeSubmissions.
+// Templates belong to no account: tokens that are bound to accounts read them, and
+// cannot change them (`GRANT_EXCEEDED`, PERMISSION_DENIED).
 type TemplateServiceServer interface {
 	// Creates a template.
 	//

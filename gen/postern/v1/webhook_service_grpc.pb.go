@@ -49,7 +49,11 @@ type WebhookServiceClient interface {
 	//
 	// Errors: `WEBHOOK_EXISTS` (ALREADY_EXISTS) where the id is taken;
 	// `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request id was used with
-	// other content within 24 hours; `ACCOUNT_NOT_FOUND` (NOT_FOUND).
+	// other content within 24 hours; `ACCOUNT_NOT_FOUND` (NOT_FOUND), also for that of
+	// a folder; `SCOPE_MISSING` (PERMISSION_DENIED) where the token may not read what
+	// is sent; `GRANT_EXCEEDED` (PERMISSION_DENIED) where it could send events of
+	// accounts that the token does not see, or an id is chosen by a token that is bound
+	// to accounts.
 	CreateWebhook(ctx context.Context, in *CreateWebhookRequest, opts ...grpc.CallOption) (*Webhook, error)
 	// Gets a webhook, with what waits to be sent.
 	//
@@ -62,10 +66,12 @@ type WebhookServiceClient interface {
 	// Changes the settings of a webhook.
 	//
 	// Only what the mask names is changed. A new choice of events holds for those
-	// that have not been sent yet.
+	// that have not been sent yet, also for those that wait to be tried again. A URL
+	// that leads to another server needs the headers again.
 	//
 	// Errors: `WEBHOOK_NOT_FOUND` and `ACCOUNT_NOT_FOUND` (NOT_FOUND);
-	// `ETAG_MISMATCH` (ABORTED).
+	// `ETAG_MISMATCH` (ABORTED); `CREDENTIAL_REQUIRED` (INVALID_ARGUMENT);
+	// `SCOPE_MISSING` and `GRANT_EXCEEDED` (PERMISSION_DENIED) as for CreateWebhook.
 	UpdateWebhook(ctx context.Context, in *UpdateWebhookRequest, opts ...grpc.CallOption) (*Webhook, error)
 	// Deletes a webhook, with its dead letters and what it has yet to send.
 	//
@@ -110,10 +116,12 @@ type WebhookServiceClient interface {
 	// (INVALID_ARGUMENT).
 	ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error)
 	// Sends dead letters anew, with all attempts before them. Those that fail again
-	// become dead letters again.
+	// become dead letters again. Without names, those stay that the webhook does not
+	// choose any more.
 	//
 	// Errors: `WEBHOOK_NOT_FOUND` and `DEAD_LETTER_NOT_FOUND` (NOT_FOUND);
-	// `WEBHOOK_DISABLED` (FAILED_PRECONDITION).
+	// `WEBHOOK_DISABLED` (FAILED_PRECONDITION); `EVENT_NOT_CHOSEN`
+	// (FAILED_PRECONDITION) for one that is named and not chosen any more.
 	RedriveDeadLetters(ctx context.Context, in *RedriveDeadLettersRequest, opts ...grpc.CallOption) (*RedriveDeadLettersResponse, error)
 	// Drops a dead letter.
 	//
@@ -282,7 +290,11 @@ type WebhookServiceServer interface {
 	//
 	// Errors: `WEBHOOK_EXISTS` (ALREADY_EXISTS) where the id is taken;
 	// `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request id was used with
-	// other content within 24 hours; `ACCOUNT_NOT_FOUND` (NOT_FOUND).
+	// other content within 24 hours; `ACCOUNT_NOT_FOUND` (NOT_FOUND), also for that of
+	// a folder; `SCOPE_MISSING` (PERMISSION_DENIED) where the token may not read what
+	// is sent; `GRANT_EXCEEDED` (PERMISSION_DENIED) where it could send events of
+	// accounts that the token does not see, or an id is chosen by a token that is bound
+	// to accounts.
 	CreateWebhook(context.Context, *CreateWebhookRequest) (*Webhook, error)
 	// Gets a webhook, with what waits to be sent.
 	//
@@ -295,10 +307,12 @@ type WebhookServiceServer interface {
 	// Changes the settings of a webhook.
 	//
 	// Only what the mask names is changed. A new choice of events holds for those
-	// that have not been sent yet.
+	// that have not been sent yet, also for those that wait to be tried again. A URL
+	// that leads to another server needs the headers again.
 	//
 	// Errors: `WEBHOOK_NOT_FOUND` and `ACCOUNT_NOT_FOUND` (NOT_FOUND);
-	// `ETAG_MISMATCH` (ABORTED).
+	// `ETAG_MISMATCH` (ABORTED); `CREDENTIAL_REQUIRED` (INVALID_ARGUMENT);
+	// `SCOPE_MISSING` and `GRANT_EXCEEDED` (PERMISSION_DENIED) as for CreateWebhook.
 	UpdateWebhook(context.Context, *UpdateWebhookRequest) (*Webhook, error)
 	// Deletes a webhook, with its dead letters and what it has yet to send.
 	//
@@ -343,10 +357,12 @@ type WebhookServiceServer interface {
 	// (INVALID_ARGUMENT).
 	ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error)
 	// Sends dead letters anew, with all attempts before them. Those that fail again
-	// become dead letters again.
+	// become dead letters again. Without names, those stay that the webhook does not
+	// choose any more.
 	//
 	// Errors: `WEBHOOK_NOT_FOUND` and `DEAD_LETTER_NOT_FOUND` (NOT_FOUND);
-	// `WEBHOOK_DISABLED` (FAILED_PRECONDITION).
+	// `WEBHOOK_DISABLED` (FAILED_PRECONDITION); `EVENT_NOT_CHOSEN`
+	// (FAILED_PRECONDITION) for one that is named and not chosen any more.
 	RedriveDeadLetters(context.Context, *RedriveDeadLettersRequest) (*RedriveDeadLettersResponse, error)
 	// Drops a dead letter.
 	//
