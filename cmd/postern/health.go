@@ -27,7 +27,7 @@ func healthCommand() *cli.Command {
 	}
 	for _, flag := range known {
 		switch flag.Names()[0] {
-		case "config", "http", "tls-cert":
+		case "config", "http", "tls-cert", "acme-domains":
 			flags = append(flags, flag)
 		}
 	}

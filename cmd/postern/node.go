@@ -19,6 +19,7 @@ import (
 	"github.com/postern-mail/postern/idle"
 	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/acme"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
@@ -65,6 +66,8 @@ type node struct {
 	// watching is the lease that the supervisor and the outbox need, nil where no
 	// other node can be.
 	watching *lease.Config
+	// certificates are those that an authority issues, nil where they are files.
+	certificates *acme.Certificates
 	// following keeps what was read from files and other servers in step with
 	// them, while the node runs.
 	following []func(ctx context.Context) error
@@ -121,6 +124,19 @@ func openNode(ctx context.Context, cfg *config, log *slog.Logger) (_ *node, err 
 
 // listen opens one of the API's listeners.
 func (n *node) listen(ctx context.Context, cfg *config, flag, addr string) (net.Listener, error) {
+	listener, err := n.open(ctx, flag, addr)
+	if err != nil {
+		return nil, err
+	}
+	// A name may stand for another address than it seems to.
+	if err := cfg.checkListener(flag, listener.Addr().String()); err != nil {
+		return nil, err
+	}
+	return listener, nil
+}
+
+// open opens a listener, which is closed with the node.
+func (n *node) open(ctx context.Context, flag, addr string) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -131,10 +147,6 @@ func (n *node) listen(ctx context.Context, cfg *config, flag, addr string) (net.
 	}
 	// The gateway closes it too, once it runs.
 	n.onClose(func() { _ = listener.Close() })
-	// A name may stand for another address than it seems to.
-	if err := cfg.checkListener(flag, listener.Addr().String()); err != nil {
-		return nil, err
-	}
 	return listener, nil
 }
 
@@ -244,6 +256,9 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 			return err
 		}
 		n.watching = &lease.Config{KV: leases, Name: "watching", Node: host, Logger: n.log}
+	}
+	if err := n.openCertificates(ctx, js, cfg, api.Box); err != nil {
+		return err
 	}
 	n.supervisor = idle.New(idle.Config{
 		Accounts: accounts, Connector: connector, Log: events, Folders: folders,

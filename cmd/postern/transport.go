@@ -19,6 +19,7 @@ type transportSettings struct {
 	Key        string
 	ClientCA   string
 	ClientAuth string
+	acme       acmeSettings
 }
 
 // The values of --tls-client-auth.
@@ -31,26 +32,32 @@ func (s *transportSettings) flags(sources func(string) cli.ValueSourceChain) []c
 	text := func(name, value string, dest *string, usage string) cli.Flag {
 		return &cli.StringFlag{Name: name, Value: value, Destination: dest, Usage: usage, Sources: sources(name)}
 	}
-	return []cli.Flag{
+	return append([]cli.Flag{
 		text("tls-cert", "", &s.Cert, "certificate chain for the HTTP and gRPC listeners, a PEM `FILE`; read again when it changes"),
 		text("tls-key", "", &s.Key, "private key of --tls-cert, a PEM `FILE`"),
 		text("tls-client-ca", "", &s.ClientCA, "let clients show certificates that the authorities in this PEM `FILE` issued; read again when it changes"),
 		text("tls-client-auth", clientAuthOptional, &s.ClientAuth, "`WHETHER` clients must show a certificate: optional or require"),
-	}
+	}, s.acme.flags(sources)...)
 }
 
 // encrypts reports whether the listeners speak TLS.
-func (s *transportSettings) encrypts() bool { return s.Cert != "" }
+func (s *transportSettings) encrypts() bool { return s.Cert != "" || s.acme.used() }
 
 func (s *transportSettings) validate() error {
 	if (s.Cert == "") != (s.Key == "") {
 		return errors.New("--tls-cert and --tls-key go together: give both or neither")
 	}
+	if s.Cert != "" && s.acme.used() {
+		return errors.New("there are two certificates, from --tls-cert and from --acme-domains: give one")
+	}
+	if err := s.acme.validate(); err != nil {
+		return err
+	}
 	if s.ClientAuth != clientAuthOptional && s.ClientAuth != clientAuthRequire {
 		return fmt.Errorf("--tls-client-auth is %q: give optional or require", s.ClientAuth)
 	}
 	if s.ClientCA != "" && !s.encrypts() {
-		return errors.New("--tls-client-ca: clients show certificates over TLS only: give --tls-cert and --tls-key")
+		return errors.New("--tls-client-ca: clients show certificates over TLS only: give --tls-cert and --tls-key, or --acme-domains")
 	}
 	if s.ClientCA == "" && s.ClientAuth == clientAuthRequire {
 		return errors.New("--tls-client-auth require: say with --tls-client-ca who may issue the certificates")
@@ -75,21 +82,13 @@ func (n *node) openTransport(s *transportSettings) (*tls.Config, error) {
 	if !s.encrypts() {
 		return nil, nil
 	}
-	certificate, err := follow.New("--tls-cert and --tls-key", func(contents [][]byte) (*tls.Certificate, error) {
-		pair, err := tls.X509KeyPair(contents[0], contents[1])
-		return &pair, err
-	}, s.Cert, s.Key)
+	get, err := n.openCertificate(s)
 	if err != nil {
 		return nil, err
 	}
-	followFiles(n, certificate)
-	cfg := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		CipherSuites:   cipherSuites,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate.Current(), nil },
-	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: cipherSuites, GetCertificate: get}
 	if s.ClientCA == "" {
-		return cfg, nil
+		return n.withChallenges(cfg, s), nil
 	}
 	authorities, err := follow.New("--tls-client-ca", func(contents [][]byte) (*x509.CertPool, error) {
 		return clientcert.ParseAuthorities(contents[0])
@@ -98,7 +97,44 @@ func (n *node) openTransport(s *transportSettings) (*tls.Config, error) {
 		return nil, err
 	}
 	followFiles(n, authorities)
-	return withClients(cfg, s.ClientAuth, authorities.Current), nil
+	return n.withChallenges(withClients(cfg, s.ClientAuth, authorities.Current), s), nil
+}
+
+// withChallenges has connections answered by which an authority looks whose name
+// it is. They show no certificate of a client, and ask for nothing else.
+func (n *node) withChallenges(cfg *tls.Config, s *transportSettings) *tls.Config {
+	if !s.acme.used() {
+		return cfg
+	}
+	others := cfg.GetConfigForClient
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		challenge, err := n.certificates.ConfigFor(hello)
+		if challenge != nil || err != nil || others == nil {
+			return challenge, err
+		}
+		return others(hello)
+	}
+	return cfg
+}
+
+// getCertificate is what [tls.Config] wants of GetCertificate.
+type getCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+// openCertificate opens the files of the API's certificate. One that an authority
+// is to issue is opened later, with what it is kept in.
+func (n *node) openCertificate(s *transportSettings) (getCertificate, error) {
+	if s.acme.used() {
+		return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return n.certificates.Certificate(hello) }, nil
+	}
+	certificate, err := follow.New("--tls-cert and --tls-key", func(contents [][]byte) (*tls.Certificate, error) {
+		pair, err := tls.X509KeyPair(contents[0], contents[1])
+		return &pair, err
+	}, s.Cert, s.Key)
+	if err != nil {
+		return nil, err
+	}
+	followFiles(n, certificate)
+	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate.Current(), nil }, nil
 }
 
 // withClients has clients asked for certificates of the authorities that there are
