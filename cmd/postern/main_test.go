@@ -102,7 +102,8 @@ type process struct {
 	token  string
 }
 
-var readyLine = regexp.MustCompile(`msg=ready rest=(\S+)`)
+// readyLine is what a process says when it is ready, as text or as JSON.
+var readyLine = regexp.MustCompile(`msg"?[=:]"?ready"?[ ,]"?rest"?[=:]"?([^\s",]+)`)
 
 // loopback has a process take free ports.
 var loopback = []string{"--http=127.0.0.1:0", "--grpc=127.0.0.1:0", "--nats=127.0.0.1:0"}

@@ -26,7 +26,6 @@ type config struct {
 	Dir           string
 	Root          bool
 	Owner         owner
-	Password      string
 	Port, TLSPort int
 	// The ports of services that are not asked for are 0.
 	LMTPPort, SubmissionPort, SubmissionTLSPort int

@@ -12,6 +12,7 @@ type Option func(*settings)
 // settings is what the options set; the zero value of a field is Dovecot's own
 // default.
 type settings struct {
+	Password           string
 	Capability         string
 	Separator          string
 	Prefix             string
@@ -35,6 +36,7 @@ type setting struct{ Name, Value string }
 
 func defaultSettings() settings {
 	return settings{
+		Password:           "open-sesame",
 		Separator:          "/",
 		Format:             "sdbox",
 		Mechanisms:         "plain login scram-sha-256 scram-sha-1 oauthbearer xoauth2",
@@ -47,6 +49,11 @@ func defaultSettings() settings {
 // example "IMAP4rev1 IDLE UIDPLUS". Dovecot still understands everything else.
 func Capability(names ...string) Option {
 	return func(s *settings) { s.Capability = strings.Join(names, " ") }
+}
+
+// Password sets the password of every user: letters, digits and hyphens.
+func Password(password string) Option {
+	return func(s *settings) { s.Password = password }
 }
 
 // Separator sets the hierarchy delimiter, "/" by default.

@@ -81,7 +81,6 @@ func start(opts []Option) (_ *Server, err error) {
 	s := &Server{config: config{
 		settings:   defaultSettings(),
 		Root:       os.Geteuid() == 0,
-		Password:   "open-sesame",
 		SpecialUse: specialUses,
 	}}
 	for _, opt := range opts {

@@ -29,6 +29,8 @@ type Config struct {
 	// TLS makes the server speak TLS from the first byte; STARTTLS makes it offer
 	// the command, and no login without it.
 	TLS, STARTTLS bool
+	// Password is that of the one user; empty means [Password].
+	Password string
 	// MaxBytes is announced as SIZE, 0 for no limit.
 	MaxBytes int64
 	// NoUTF8 and NoDSN take the extensions away.
@@ -86,6 +88,9 @@ func Start(tb testing.TB, config Config) *Server {
 		tb.Fatal(err)
 	}
 	address := listener.Addr().(*net.TCPAddr)
+	if config.Password == "" {
+		config.Password = Password
+	}
 	s := &Server{Host: "127.0.0.1", Port: address.Port, Roots: roots, config: config, changed: make(chan struct{})}
 	server := smtp.NewServer(smtp.BackendFunc(s.newSession))
 	server.Domain = "smtp.example.org"
@@ -179,7 +184,7 @@ func (*session) AuthMechanisms() []string { return []string{sasl.Plain} }
 
 func (s *session) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, username, password string) error {
-		if username != Username || password != Password {
+		if username != Username || password != s.server.config.Password {
 			return smtp.ErrAuthFailed
 		}
 		s.loggedIn = true
