@@ -55,7 +55,7 @@ func (e *entrance) admit(ctx context.Context, by caller, stream bool) (context.C
 		if over := e.limiter.stranger(ctx, by.from); over != nil {
 			err = over
 		}
-		return ctx, nil, err
+		return access.With(ctx, who), nil, err
 	}
 	held, err := e.limiter.enter(ctx, who, by.link, stream)
 	return access.With(ctx, who), held, err
@@ -75,6 +75,7 @@ func (e *entrance) tap(ctx context.Context, info *tap.Info) (_ context.Context, 
 		by.link.refuse(begin)
 		if err = e.calls.finish(ctx, info.FullMethodName, err, crash); !isLimited(err) {
 			e.calls.note(ctx, info.FullMethodName, begin, err)
+			e.calls.audit.note(metadata.NewIncomingContext(ctx, info.Header), called{method: info.FullMethodName, begin: begin}, err)
 		}
 	}()
 	if open(info.FullMethodName) {
@@ -133,7 +134,7 @@ func isLimited(err error) bool {
 // http decides about a request. done is to be called at its end, unless there is an
 // error.
 func (e *entrance) http(r *http.Request) (_ *http.Request, done func(), err error) {
-	ctx := r.Context()
+	ctx, begin := r.Context(), time.Now()
 	by := caller{
 		from:          e.limiter.limits.clientAddress(r.RemoteAddr, r.Header.Values("X-Forwarded-For")),
 		link:          e.links.find(listenerHTTP, r.RemoteAddr),
@@ -152,11 +153,13 @@ func (e *entrance) http(r *http.Request) (_ *http.Request, done func(), err erro
 	}
 	stream := isStream(r)
 	ctx, held, err := e.admit(ctx, by, stream)
-	if err != nil {
-		return r, nil, e.calls.finish(ctx, r.URL.Path, err, nil)
-	}
 	who := access.From(ctx)
 	noteCaller(ctx, who.ID)
+	if err != nil {
+		err = e.calls.finish(ctx, r.URL.Path, err, nil)
+		e.calls.audit.refusedAtTheDoor(ctx, r, begin, err)
+		return r, nil, err
+	}
 	done = held.give
 	if !stream {
 		ran, err := e.limiter.run(ctx, who.ID)

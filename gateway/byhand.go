@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/postern-mail/postern/internal/access"
@@ -49,12 +50,21 @@ func (g *Gateway) byHand(w http.ResponseWriter, r *http.Request, method string, 
 func (g *Gateway) admitByHand(
 	w http.ResponseWriter, r *http.Request, method string, authorization []string, call func(ctx context.Context) error,
 ) {
+	audited := called{method: method, begin: time.Now()}
+	audited.names.inPath(r)
 	ctx, err := g.calls.admit(r.Context(), method, authorization)
+	outcome := error(refuse(codes.Internal, reasonInternal, "It panicked."))
+	defer func() { g.calls.audit.note(ctx, audited, outcome) }()
 	if err == nil && access.From(r.Context()).ID == "" { // a ticket says who it is
 		var held *place
 		if held, err = g.entrance.ticketed(r, access.From(ctx)); err == nil {
 			defer held.give()
 		}
+	}
+	if err == nil && isWatch(method) {
+		begun := audited
+		begun.begun = true
+		g.calls.audit.note(ctx, begun, nil)
 	}
 	if err == nil {
 		var end func()
@@ -64,9 +74,11 @@ func (g *Gateway) admitByHand(
 		err = call(ctx)
 	}
 	if err == nil || errors.Is(err, errHeadOnly) {
+		outcome = nil
 		return
 	}
 	failed := classify(ctx, g.calls.finish(ctx, method, err, nil))
+	outcome = failed
 	if answer, ok := w.(*answerWriter); ok && answer.status != 0 {
 		noteError(ctx, failed.GRPCStatus())
 		panic(http.ErrAbortHandler)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -32,6 +34,8 @@ type calls struct {
 	// limiter keeps calls about one account within their limit, and lets them run.
 	// The rest of the limits is the entrance's.
 	limiter *limiter
+	// audit takes every call; nil where no audit log is kept.
+	audit *auditor
 	// access writes a line for each call. It is off where the HTTP server
 	// writes the line.
 	access bool
@@ -163,6 +167,12 @@ func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 			resp = nil
 		}
 		c.note(ctx, info.FullMethod, begin, err)
+		if c.audit != nil {
+			audited := called{method: info.FullMethod, begin: begin}
+			audited.names.inRequest(req)
+			audited.names.inAnswer(resp)
+			c.audit.note(ctx, audited, err)
+		}
 	}()
 	if grpc.ServerTransportStreamFromContext(ctx) != nil { // it came over the network
 		// A header that cannot be set any more belongs to a call that has ended.
@@ -199,19 +209,24 @@ func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 	ctx := withRequestID(stream.Context(), md.Get(headerRequestID))
 	end := func() {}
 	defer func() { end() }() // after the outcome is known: it cancels the context
+	checked := &checkedStream{ServerStream: stream, check: c.check, makes: !info.IsServerStream}
 	defer func() {
 		err = c.finish(ctx, info.FullMethod, err, recover())
 		c.note(ctx, info.FullMethod, begin, err)
+		c.audit.note(ctx, called{method: info.FullMethod, begin: begin, names: checked.seenNames()}, err)
 	}()
 	_ = stream.SetHeader(metadata.Pairs(headerRequestID, requestID(ctx)))
 	if ctx, err = c.admit(ctx, info.FullMethod, md.Get(headerAuthorization)); err != nil {
 		return err
 	}
 	ctx, end = whileValid(ctx)
-	pace := newPace(&c.limiter.limits)
-	return pace.run(ctx, func() error {
-		return handler(srv, &checkedStream{ServerStream: stream, context: ctx, check: c.check, pace: pace})
-	})
+	checked.context, checked.pace = ctx, newPace(&c.limiter.limits)
+	if isWatch(info.FullMethod) {
+		checked.asked = func() {
+			c.audit.note(ctx, called{method: info.FullMethod, begin: begin, names: checked.seenNames(), begun: true}, nil)
+		}
+	}
+	return checked.pace.run(ctx, func() error { return handler(srv, checked) })
 }
 
 // unknownMethod is the failure of calls of what there is not.
@@ -228,6 +243,22 @@ type checkedStream struct {
 	context context.Context //nolint:containedctx // see above
 	check   func(context.Context, any) error
 	pace    *pace
+	// makes says that the answer is one, of what the call has made.
+	makes bool
+	// asked, where it is given, is called once when the client has asked for
+	// something that is valid.
+	asked func()
+
+	// The handler may still be at work when the stream has ended.
+	mu    sync.Mutex
+	names resourceNames
+}
+
+// seenNames are the names of what the stream is about, as far as it is known.
+func (s *checkedStream) seenNames() resourceNames {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return resourceNames{list: slices.Clone(s.names.list)}
 }
 
 // Context implements [grpc.ServerStream].
@@ -238,11 +269,24 @@ func (s *checkedStream) RecvMsg(m any) error {
 	if err := s.pace.receive(func() error { return s.ServerStream.RecvMsg(m) }); err != nil {
 		return err
 	}
-	return s.check(s.context, m)
+	s.mu.Lock()
+	s.names.inRequest(m)
+	s.mu.Unlock()
+	err := s.check(s.context, m)
+	if err == nil && s.asked != nil {
+		s.asked()
+		s.asked = nil
+	}
+	return err
 }
 
 // SendMsg implements [grpc.ServerStream].
 func (s *checkedStream) SendMsg(m any) error {
+	if s.makes {
+		s.mu.Lock()
+		s.names.inAnswer(m)
+		s.mu.Unlock()
+	}
 	return s.pace.send(func() error { return s.ServerStream.SendMsg(m) })
 }
 

@@ -24,6 +24,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/audit"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/moves"
@@ -82,6 +83,10 @@ type Config struct {
 	Tokens *token.Store
 	// Webhooks are what WebhookService manages; their owner runs them.
 	Webhooks *webhook.Webhooks
+	// Audit, where it is given, takes every call; with AuditWrites those that change
+	// something, and those that are refused for who calls.
+	Audit       *audit.Log
+	AuditWrites bool
 	// Box seals page tokens. Nodes that share it take each other's tokens.
 	Box *secret.Box
 	// Links seals what stands in mail for years, such as links to unsubscribe; nil
@@ -127,6 +132,7 @@ type Gateway struct {
 	templates   *templateService
 	blocks      *blockService
 	tokens      *tokenService
+	audit       *auditService
 
 	health *health.Server
 	// outer serves the network. inner serves the REST mux: streams over a
@@ -182,6 +188,9 @@ func New(cfg Config) (*Gateway, error) {
 		health:   health.NewServer(),
 		memory:   bufconn.Listen(memoryBuffer),
 		draining: make(chan struct{}),
+	}
+	if cfg.Audit != nil {
+		g.calls.audit = &auditor{log: cfg.Audit, limits: cfg.Limits, writes: cfg.AuditWrites}
 	}
 	g.build()
 	inner, outer := g.calls, g.calls

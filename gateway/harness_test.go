@@ -32,6 +32,7 @@ import (
 	"github.com/postern-mail/postern/gateway"
 	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/audit"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/moves"
@@ -203,6 +204,10 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 		PublicURL: "https://postern.example/mail/", Templates: templates, Tokens: h.tokens, Webhooks: webhooks, Box: box,
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	if cfg.Audit, err = audit.Open(ctx, js, audit.Config{Node: "house"}); err != nil {
+		return nil, nil, err
+	}
+	undo = append(undo, cfg.Audit.Close)
 	cfg.TLS = o.tls
 	// Tests that are not about limits ask for as much as they like.
 	limits := gateway.DefaultLimits()

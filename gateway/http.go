@@ -17,9 +17,13 @@ import (
 // exchange is what the layers of one HTTP request tell each other. It belongs
 // to the request's goroutine, except for tooLarge and ended.
 type exchange struct {
-	reason   reason
-	caller   string
-	tooLarge atomic.Bool
+	reason reason
+	caller string
+	// remote is the address of the connection, and forwarded what proxies say of
+	// where the request came from.
+	remote    string
+	forwarded []string
+	tooLarge  atomic.Bool
 	// ended says that the caller's token has ended while the call was under way.
 	ended atomic.Bool
 	// limited says that the request was refused for a limit of its caller.
@@ -68,7 +72,7 @@ type front struct {
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
-	shared := &exchange{}
+	shared := &exchange{remote: r.RemoteAddr, forwarded: r.Header.Values("X-Forwarded-For")}
 	ctx := withRequestID(r.Context(), r.Header.Values("X-Request-Id"))
 	ctx = context.WithValue(ctx, exchangeKey{}, shared)
 	ctx = withCertificate(ctx, verified(r.TLS))

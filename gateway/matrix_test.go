@@ -322,7 +322,11 @@ func (m *matrix) strangers(t *testing.T, f front, method protoreflect.MethodDesc
 	} {
 		who := m.token(t, grant)
 		if r.unbound {
-			if got := f.call(t, method, who, r.requests(m.there)); got.reason != "PermissionDenied GRANT_EXCEEDED" {
+			want := "PermissionDenied GRANT_EXCEEDED"
+			if !r.allows(grant.Scopes...) {
+				want = "PermissionDenied SCOPE_MISSING"
+			}
+			if got := f.call(t, method, who, r.requests(m.there)); got.reason != want {
 				t.Errorf("%s: %q", kind, got.reason)
 			}
 			continue

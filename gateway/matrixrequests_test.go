@@ -242,6 +242,8 @@ var rows = map[string]row{
 	"TokenService/DeleteToken": {needs: tokens, spend: "token", request: func(x target) proto.Message { return &posternv1.DeleteTokenRequest{Name: x.token} }},
 	"TokenService/WhoAmI":      {anybody: true, request: func(target) proto.Message { return &posternv1.WhoAmIRequest{} }},
 
+	"AuditService/ListAuditEntries": {needs: scopes(access.Admin), unbound: true, request: func(target) proto.Message { return &posternv1.ListAuditEntriesRequest{} }},
+
 	"WebhookService/CreateWebhook": {needs: hooks, request: func(x target) proto.Message {
 		return &posternv1.CreateWebhookRequest{Webhook: &posternv1.Webhook{
 			Url: "https://example.com/", Accounts: []string{x.account}, AccountLabels: x.labels(), Payload: posternv1.Webhook_THIN,

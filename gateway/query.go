@@ -54,6 +54,8 @@ func refuseInvalidQuery(next runtime.HandlerFunc) runtime.HandlerFunc {
 
 // route is a generated route.
 type route struct {
+	// method is the one of gRPC.
+	method     string
 	parameters []string
 	input      protoreflect.MessageType
 }
@@ -132,7 +134,7 @@ func addRoutes(found map[string]*route, method protoreflect.MethodDescriptor) {
 	}
 	for _, rule := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
 		verb, template := httpRule(rule)
-		found[verb+" "+template] = &route{parameters: parametersOf(method.Input(), rule.GetBody(), template), input: input}
+		found[verb+" "+template] = &route{method: methodName(method), parameters: parametersOf(method.Input(), rule.GetBody(), template), input: input}
 	}
 }
 

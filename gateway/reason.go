@@ -99,4 +99,5 @@ const (
 	reasonUnavailable      reason = "UNAVAILABLE"
 	reasonRateLimited      reason = "RATE_LIMITED"
 	reasonLimitReached     reason = "LIMIT_REACHED"
+	reasonAuditOff         reason = "AUDIT_OFF"
 )

@@ -94,6 +94,7 @@ func newMux(ctx context.Context, conn grpc.ClientConnInterface) (*runtime.ServeM
 		posternv1.RegisterBlockServiceHandlerClient(ctx, mux, posternv1.NewBlockServiceClient(conn)),
 		posternv1.RegisterTemplateServiceHandlerClient(ctx, mux, posternv1.NewTemplateServiceClient(conn)),
 		posternv1.RegisterTokenServiceHandlerClient(ctx, mux, posternv1.NewTokenServiceClient(conn)),
+		posternv1.RegisterAuditServiceHandlerClient(ctx, mux, posternv1.NewAuditServiceClient(conn)),
 	} {
 		if err != nil {
 			return nil, err

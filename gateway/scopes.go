@@ -126,6 +126,8 @@ var needs = map[string]need{
 	posternv1.TokenService_RevokeToken_FullMethodName: needsAll(access.TokensAdmin),
 	posternv1.TokenService_DeleteToken_FullMethodName: needsAll(access.TokensAdmin),
 	posternv1.TokenService_WhoAmI_FullMethodName:      {anybody: true},
+
+	posternv1.AuditService_ListAuditEntries_FullMethodName: {all: []access.Scope{access.Admin}, unbound: true},
 }
 
 // missing are the scopes that somebody lacks for it, nil when none.
@@ -163,10 +165,21 @@ func mayCall(who access.Principal, method string) error {
 
 // isMethod reports whether there is a method of that name.
 func isMethod(name string) bool {
+	_, is := methodOf(name)
+	return is
+}
+
+// methodOf finds a method by the name that calls have it under.
+func methodOf(name string) (protoreflect.MethodDescriptor, bool) {
 	full := protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(name, "/"), "/", "."))
 	found, err := protoregistry.GlobalFiles.FindDescriptorByName(full)
-	_, is := found.(protoreflect.MethodDescriptor)
-	return err == nil && is
+	m, is := found.(protoreflect.MethodDescriptor)
+	return m, err == nil && is
+}
+
+// methodName is the name that calls have a method under.
+func methodName(m protoreflect.MethodDescriptor) string {
+	return "/" + string(m.Parent().FullName()) + "/" + string(m.Name())
 }
 
 // check refuses a grant that lacks something. what is that which needs it.

@@ -67,6 +67,7 @@ func (g *Gateway) build() {
 	g.blocks = &blockService{accounts: accounts, store: cfg.Submissions, pager: pages("blocks")}
 	g.submissions.drafts, g.drafts.submissions = g.drafts, g.submissions
 	g.templates = &templateService{templates: cfg.Templates, requests: cfg.Requests, pager: pages("templates")}
+	g.audit = &auditService{log: cfg.Audit, pager: pages("auditEntries")}
 	g.tokens = &tokenService{tokens: cfg.Tokens, requests: cfg.Requests, pager: pages("tokens")}
 	g.uploads = &uploadService{accounts: accounts, store: cfg.Submissions}
 	g.events = &eventService{log: cfg.Events, accounts: accounts, tickets: ticketBooth{box: cfg.Box}, draining: g.draining}
@@ -105,4 +106,5 @@ func (g *Gateway) register(server grpc.ServiceRegistrar) {
 	posternv1.RegisterBlockServiceServer(server, g.blocks)
 	posternv1.RegisterTemplateServiceServer(server, g.templates)
 	posternv1.RegisterTokenServiceServer(server, g.tokens)
+	posternv1.RegisterAuditServiceServer(server, g.audit)
 }

@@ -45,6 +45,7 @@ func (g *Gateway) watchSSE(w http.ResponseWriter, r *http.Request, _ map[string]
 	if given := r.URL.Query().Get("ticket"); given != "" {
 		var err error
 		if ticketed, err = g.events.tickets.visitOf(r, given); err != nil {
+			g.calls.audit.note(r.Context(), called{method: posternv1.EventService_WatchEvents_FullMethodName, begin: time.Now()}, err)
 			writeError(w, r, classify(r.Context(), err))
 			return
 		}

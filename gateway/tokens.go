@@ -149,7 +149,7 @@ func (s *tokenService) ListTokens(ctx context.Context, req *posternv1.ListTokens
 	}
 	after := ""
 	if given := req.GetPageToken(); given != "" {
-		position, err := s.pager.position(req, given)
+		position, err := s.pager.seenBy(ctx).position(req, given)
 		if err != nil {
 			return nil, err
 		}
@@ -165,7 +165,7 @@ func (s *tokenService) ListTokens(ctx context.Context, req *posternv1.ListTokens
 			continue
 		}
 		if len(resp.Tokens) == size {
-			resp.NextPageToken, err = s.pager.token(req, []byte(last))
+			resp.NextPageToken, err = s.pager.seenBy(ctx).token(req, []byte(last))
 			break
 		}
 		keep(out, paths)

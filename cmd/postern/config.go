@@ -20,6 +20,7 @@ import (
 	"github.com/postern-mail/postern/gateway"
 	"github.com/postern-mail/postern/idle"
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/audit"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/token"
@@ -63,7 +64,10 @@ type config struct {
 	WebhookWaits        []string
 	WebhookDisableAfter time.Duration
 
-	MaxTokens int
+	MaxTokens       int
+	Audit           string
+	AuditMaxAge     time.Duration
+	AuditMaxEntries int64
 
 	LinkTimeout     time.Duration
 	OverflowAfter   int
@@ -130,6 +134,11 @@ func (c *config) mainFlags() []cli.Flag {
 		text("public-url", "", &c.PublicURL, "an https `URL` at which the world reaches the HTTP listener, for those who unsubscribe from mail"),
 		&cli.IntFlag{Name: "max-tokens", Value: token.DefaultLimit, Destination: &c.MaxTokens, Sources: c.sources("max-tokens"),
 			Usage: "let at most `N` API tokens be in use"},
+		text("audit", auditAll, &c.Audit, "write these `CALLS` into the audit log: all, writes or off"),
+		&cli.DurationFlag{Name: "audit-max-age", Value: audit.DefaultMaxAge, Destination: &c.AuditMaxAge, Sources: c.sources("audit-max-age"),
+			Usage: "keep entries of the audit log for this `DURATION`"},
+		&cli.Int64Flag{Name: "audit-max-entries", Value: audit.DefaultMaxEntries, Destination: &c.AuditMaxEntries, Sources: c.sources("audit-max-entries"),
+			Usage: "keep at most `N` entries of the audit log"},
 		&cli.DurationFlag{Name: "link-timeout", Value: imapconn.DefaultLinkTimeout, Destination: &c.LinkTimeout, Sources: c.sources("link-timeout"),
 			Usage: "find out within `DURATION` that a connection to a mail server is dead"},
 		&cli.IntFlag{Name: "overflow-after", Value: idle.DefaultOverflowAfter, Destination: &c.OverflowAfter, Sources: c.sources("overflow-after"),
@@ -221,8 +230,8 @@ func (c *config) validate(isSet func(flag string) bool) error {
 	if err := c.checkLinks(); err != nil {
 		return err
 	}
-	if c.MaxTokens < 1 {
-		return fmt.Errorf("--max-tokens is %d: give at least 1", c.MaxTokens)
+	if err := c.checkTokens(); err != nil {
+		return err
 	}
 	if err := c.checkLimits(); err != nil {
 		return err
@@ -257,6 +266,32 @@ func parseNetworks(flag string, texts []string) (networks []netip.Prefix, err er
 		networks = append(networks, prefix.Masked())
 	}
 	return networks, nil
+}
+
+// What --audit can be.
+const (
+	auditAll    = "all"
+	auditWrites = "writes"
+	auditOff    = "off"
+)
+
+// checkTokens checks what concerns tokens and what is done with them.
+func (c *config) checkTokens() error {
+	if c.MaxTokens < 1 {
+		return fmt.Errorf("--max-tokens is %d: give at least 1", c.MaxTokens)
+	}
+	switch c.Audit {
+	case auditAll, auditWrites, auditOff:
+	default:
+		return fmt.Errorf("--audit is %q: give all, writes or off", c.Audit)
+	}
+	if c.AuditMaxAge < time.Hour {
+		return fmt.Errorf("--audit-max-age is %s: give at least 1h", c.AuditMaxAge)
+	}
+	if c.AuditMaxEntries < 1000 {
+		return fmt.Errorf("--audit-max-entries is %d: give at least 1000", c.AuditMaxEntries)
+	}
+	return nil
 }
 
 // Bounds of --link-timeout: a server that thinks for ten seconds is no dead link,

@@ -20,6 +20,7 @@ import (
 	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/acme"
+	"github.com/postern-mail/postern/internal/audit"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
@@ -307,10 +308,33 @@ func (n *node) openMemories(ctx context.Context, js jetstream.JetStream, cfg *co
 	}
 	n.onClose(api.Tokens.Close)
 	api.Auth = access.AnyOf(api.Auth, api.Tokens)
+	if err := n.openAudit(ctx, js, cfg, api); err != nil {
+		return err
+	}
 	if api.Moves, err = moves.Open(ctx, js, cfg.EventsReplicas, n.log); err != nil {
 		return err
 	}
 	n.onClose(api.Moves.Close)
+	return nil
+}
+
+// openAudit opens the audit log, where one is kept.
+func (n *node) openAudit(ctx context.Context, js jetstream.JetStream, cfg *config, api *gateway.Config) error {
+	if cfg.Audit == auditOff {
+		return nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("the name of this machine: %w", err)
+	}
+	api.AuditWrites = cfg.Audit == auditWrites
+	api.Audit, err = audit.Open(ctx, js, audit.Config{
+		Node: host, MaxAge: cfg.AuditMaxAge, MaxEntries: cfg.AuditMaxEntries, Replicas: cfg.EventsReplicas, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(api.Audit.Close)
 	return nil
 }
 

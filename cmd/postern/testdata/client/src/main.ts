@@ -425,6 +425,15 @@ const calls: Calls = {
   TokenService_DeleteToken: async () =>
     ok(await client.DELETE("/v1/tokens/{token}", { params: { path: { token: apiToken } } })),
 
+  AuditService_ListAuditEntries: async () => {
+    const path = `tokens/${apiToken}`;
+    await until("the audit log to have the token's end", async () => {
+      const query = { method: "TokenService", pageSize: 500 };
+      const { entries } = ok(await client.GET("/v1/auditEntries", { params: { query } }));
+      return entries?.find((e) => e.method === "TokenService.DeleteToken" && e.resources?.includes(path));
+    });
+  },
+
   // Blocks.
   BlockService_CreateBlock: async () => {
     const created = ok(
