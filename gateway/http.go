@@ -117,7 +117,10 @@ func (f *front) bound(w http.ResponseWriter, r *http.Request, shared *exchange, 
 	} else {
 		_ = control.SetWriteDeadline(begin.Add(f.limits.AnswerTimeout))
 	}
-	switch {
+	switch coding := r.Header.Get("Content-Encoding"); {
+	case coding != "" && !strings.EqualFold(coding, "identity"):
+		// What it would become could be of any size.
+		return refuse(codes.InvalidArgument, reasonBodyInvalid, "The body must not be compressed: its Content-Encoding is %q.", said(coding))
 	case r.ContentLength > most && body.large:
 		return tooLargeMessage(most-1, r.ContentLength)
 	case r.ContentLength > most:
