@@ -91,6 +91,9 @@ func (c *calls) validate(req any) error {
 	if !ok {
 		return nil
 	}
+	if err := countElements(msg.ProtoReflect()); err != nil {
+		return err
+	}
 	err := c.validator.Validate(msg)
 	var invalid *protovalidate.ValidationError
 	if !errors.As(err, &invalid) {
@@ -98,7 +101,7 @@ func (c *calls) validate(req any) error {
 	}
 	bad := &errdetails.BadRequest{}
 	var texts []string
-	for _, v := range invalid.Violations {
+	for _, v := range invalid.Violations[:min(len(invalid.Violations), maxViolations)] {
 		violation := &errdetails.BadRequest_FieldViolation{
 			Field:       protovalidate.FieldPathString(v.Proto.GetField()),
 			Description: violationText(msg.ProtoReflect().Descriptor(), v),

@@ -345,7 +345,9 @@ func TestFloodsOfFramesStarveNobody(t *testing.T) {
 	defer cancel()
 	for _, addr := range []string{h.addr(), h.grpc.Target()} {
 		for _, write := range []func(*http2.Framer) error{
-			func(f *http2.Framer) error { return f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1}) },
+			func(f *http2.Framer) error {
+				return f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
+			},
 			func(f *http2.Framer) error { return f.WriteWindowUpdate(0, 1) },
 			func(f *http2.Framer) error { return f.WritePriority(1, http2.PriorityParam{StreamDep: 3}) },
 			func(f *http2.Framer) error { return f.WriteRSTStream(1, http2.ErrCodeCancel) },
@@ -398,7 +400,9 @@ func TestBombs(t *testing.T) {
 	if answer, _ := io.ReadAll(raw); !strings.HasPrefix(string(answer), "HTTP/1.1 431 ") {
 		t.Errorf("a header of 69 KiB without an end, by HTTP: %.100q", answer)
 	}
-	merge := func(variables string) string { return `{"recipients":[{"to":{"address":"a@b.example"},"variables":{"v":` + variables + `}}]}` }
+	merge := func(variables string) string {
+		return `{"recipients":[{"to":{"address":"a@b.example"},"variables":{"v":` + variables + `}}]}`
+	}
 	for name, c := range map[string]struct {
 		path, body, reason string
 		status             int
