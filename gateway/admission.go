@@ -142,7 +142,7 @@ func (e *entrance) http(r *http.Request) (_ *http.Request, done func(), err erro
 	}
 	defer func() {
 		if err != nil {
-			by.link.refuse(time.Now())
+			pause(ctx, by.link.refuse(time.Now()))
 		}
 	}()
 	switch {
@@ -170,6 +170,19 @@ func (e *entrance) http(r *http.Request) (_ *http.Request, done func(), err erro
 		done = func() { ran(); held.give() }
 	}
 	return r.WithContext(ctx), done, nil
+}
+
+// pause lets a time pass, unless the context ends before.
+func pause(ctx context.Context, d time.Duration) {
+	if d == 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // ticketed takes a place for a watch by ticket, of which only the ticket says who

@@ -19,6 +19,10 @@ const (
 	// its client does not read what it is told.
 	maxRefusals   = 5000
 	refusalWindow = 10 * time.Second
+	// Beyond a few, refusals over HTTP come after a pause: whoever asks again as soon
+	// as they are answered asks less often for it.
+	promptRefusals = 20
+	refusalPause   = 250 * time.Millisecond
 )
 
 // links are the connections that are open, on all listeners.
@@ -198,22 +202,27 @@ func (l *links) befriend(k *link) {
 	}
 }
 
-// refuse notes that a call was refused, and closes the connection of who goes on
-// all the same. Those of proxies stay open, because others call over them, too.
-func (k *link) refuse(now time.Time) {
+// refuse notes that a call was refused, and says after which pause its client is to
+// be told, where it can be. It closes the connection of who goes on all the same.
+// Those of proxies stay open, because others call over them, too.
+func (k *link) refuse(now time.Time) (pause time.Duration) {
 	if k == nil || k.from == "" {
-		return
+		return 0
 	}
 	k.mu.Lock()
 	if now.Sub(k.since) > refusalWindow {
 		k.since, k.refused = now, 0
 	}
 	k.refused++
-	tooMany := k.refused > maxRefusals
+	refused := k.refused
 	k.mu.Unlock()
-	if tooMany {
+	if refused > maxRefusals {
 		_ = k.Close()
 	}
+	if refused > promptRefusals {
+		return refusalPause
+	}
+	return 0
 }
 
 // behindProxy reports whether an address is not that of a client.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"regexp"
 	"runtime"
 	"slices"
@@ -30,6 +31,12 @@ const deadline = 60 * time.Second
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
+	}
+	if what := os.Getenv(asFlood); what != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		runFlood(ctx, what)
+		stop()
+		os.Exit(0)
 	}
 	flag.Parse()
 	chosen := false
