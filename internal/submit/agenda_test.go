@@ -123,6 +123,41 @@ func finish(a *agenda, r ref, running map[ref]bool, perAccount map[string]int) {
 }
 
 // bounded gives all accounts the same limits.
+// What was sent and is still being written down takes no place from the next one.
+func TestAgendaFreesThePlaceOfWhatWasSent(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	a := newAgenda(10, bounded(1, 0))
+	first, second := ref{"ann", "1"}, ref{"ann", "2"}
+	a.add(first, now, true)
+	a.add(second, now.Add(time.Millisecond), true)
+	now = now.Add(time.Second)
+	if r, ok, _, _ := a.next(now); !ok || r != first {
+		t.Fatalf("began %v, %v", r, ok)
+	}
+	if r, ok, _, _ := a.next(now); ok {
+		t.Fatalf("began %v beside the first", r)
+	}
+	a.free(first)
+	if r, ok, _, _ := a.next(now); !ok || r != second {
+		t.Fatalf("began %v, %v after the first was sent", r, ok)
+	}
+	// It is put on the agenda anew while it is being written down.
+	a.add(first, now, true)
+	a.done(first, false, time.Time{}, true)
+	if r, ok, _, _ := a.next(now); ok {
+		t.Fatalf("began %v beside the second", r)
+	}
+	a.done(second, false, time.Time{}, true)
+	if r, ok, _, _ := a.next(now); !ok || r != first {
+		t.Fatalf("began %v, %v after the second", r, ok)
+	}
+	a.done(first, false, time.Time{}, true)
+	if a.started != 0 || len(a.running) != 0 || len(a.items) != 0 {
+		t.Errorf("left: %d started, %v running, %v", a.started, a.running, a.items)
+	}
+}
+
 func bounded(concurrent, perMinute int) func(string) limits {
 	return func(string) limits { return limits{concurrent, perMinute} }
 }

@@ -425,6 +425,40 @@ func TestCanceledMailIsNotSent(t *testing.T) {
 	}
 }
 
+// A message that is on its way can be canceled until its end goes out, and is then not
+// delivered.
+func TestMailCanBeCanceledOnItsWay(t *testing.T) {
+	t.Parallel()
+	onItsWay, canceled := make(chan struct{}), make(chan struct{})
+	w := newWorld(t, smtptest.Config{Rcpt: func(to string) error {
+		if to == "bob@example.com" {
+			close(onItsWay)
+			<-canceled
+		}
+		return nil
+	}})
+	run(t, w.config())
+	made := w.create(t, draft("bob@example.com"))
+	select {
+	case <-onItsWay:
+	case <-time.After(time.Minute):
+		t.Fatal("it is not being sent")
+	}
+	_, err := w.store.Cancel(t.Context(), "ann", made.ID)
+	close(canceled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := w.create(t, draft("eve@example.com"))
+	w.awaitState(t, after, submit.Sent)
+	if got := w.smtp.Wait(t, 1); len(got) != 1 || got[0].To[0] != "eve@example.com" {
+		t.Errorf("delivered %+v", got)
+	}
+	if s := w.awaitState(t, made, submit.Canceled); states(s) != "QUEUED CANCELED" {
+		t.Errorf("it was %s", states(s))
+	}
+}
+
 func TestDoubtIsHeldUnlessTheSentFolderKnows(t *testing.T) {
 	t.Parallel()
 	var cut atomic.Bool
