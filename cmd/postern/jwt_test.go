@@ -86,7 +86,7 @@ func TestServeJSONWebTokens(t *testing.T) {
 	t.Parallel()
 	l := newTokenIssuer(t)
 	p := serveIn(t, t.TempDir(), "--log-level=debug",
-		"--jwt-issuer=https://login.example.com", "--jwt-audience=other,postern", "--jwt-jwks-url="+l.URL+"/keys")
+		"--jwt-issuer=https://login.example.com", "--jwt-audience=other,postern", "--jwt-leeway=0s", "--jwt-jwks-url="+l.URL+"/keys")
 	read := l.token(t, map[string]any{"scope": "openid accounts:read", "postern_accounts": []string{"accounts/-"}})
 
 	// The server of the keys is down at the start: the gateway serves all the same.
@@ -126,6 +126,29 @@ func TestServeJSONWebTokens(t *testing.T) {
 		if message := p.answerTo(t, c.token, c.path); (c.says == "") != (message == "") || !strings.Contains(message, c.says) {
 			t.Errorf("%s: says %q, want %q", name, message, c.says)
 		}
+	}
+	// A watch ends with the token that it was opened with.
+	brief := p.client()
+	brief.token = secret.New(l.token(t, map[string]any{
+		"scope": "events:read", "postern_accounts": []string{"accounts/-"}, "exp": time.Now().Add(10 * time.Second).Unix(),
+	}))
+	stream, err := brief.watch(t.Context(), "/v1/events:watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.close()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var err error
+		for err == nil {
+			_, err = stream.next()
+		}
+	}()
+	select {
+	case <-ended:
+	case <-time.After(deadline):
+		t.Fatal("the watch outlives its token")
 	}
 	p.stop(t)
 	log := p.stderr.String()

@@ -15,6 +15,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/acme"
 	"github.com/postern-mail/postern/internal/keyring"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
@@ -24,7 +25,7 @@ import (
 
 // sealedKinds are all kinds of records that are sealed.
 func sealedKinds() []keyring.Kind {
-	return slices.Concat(account.SealedKinds(), webhook.SealedKinds(), requestid.SealedKinds(), token.SealedKinds())
+	return slices.Concat(account.SealedKinds(), webhook.SealedKinds(), requestid.SealedKinds(), token.SealedKinds(), acme.SealedKinds())
 }
 
 // checkKey finds out whether it is clear where the key set is.

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -265,7 +267,7 @@ func TestServeClientCertificates(t *testing.T) {
 	t.Parallel()
 	ca := certtest.New(t)
 	const entry = "principals:\n- certificate: {uri: 'spiffe://example.com/app'}\n  name: app\n  scopes: [%s]\n"
-	p, replace := guarded(t, ca, fmt.Sprintf(entry, "accounts:read"))
+	p, replace := guarded(t, ca, fmt.Sprintf(entry, "accounts:read, events:read"))
 	app := ca.Workload(t, "spiffe://example.com/app")
 	cfg := &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{app}}
 	client, conn := p.over(t, cfg).http, p.dial(t, cfg)
@@ -292,11 +294,23 @@ func TestServeClientCertificates(t *testing.T) {
 	if _, err := p.over(t, &tls.Config{RootCAs: ca.Pool()}).call(t.Context(), http.MethodGet, "/v1/accounts", nil); err != nil {
 		t.Errorf("a token, and no certificate: %v", err)
 	}
+	watch, err := client.Get(p.base + "/v1/events:watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Body.Close()
+	if watch.StatusCode != http.StatusOK {
+		t.Errorf("watch: %s", watch.Status)
+	}
 	// The same connections, once the file says something else.
 	replace(fmt.Sprintf(entry, "templates:read"))
 	await(t, "the new grant to be in force", func() bool { return get(client, "/v1/accounts") == "SCOPE_MISSING" })
 	if got := get(client, "/v1/templates"); got != "" {
 		t.Errorf("what it is for now: %s", got)
+	}
+	// What was open has ended, by then or soon.
+	if rest, err := io.ReadAll(watch.Body); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(err.Error(), "stream error") {
+		t.Errorf("the watch ended with %v after %q", err, rest)
 	}
 	replace("principals: []\n")
 	await(t, "the caller to be nobody", func() bool { return get(client, "/v1/templates") == "TOKEN_INVALID" })

@@ -179,7 +179,7 @@ func (c *Certificates) load(ctx context.Context) error {
 // slot is where the certificate is: another authority or other names are another
 // certificate.
 func (c *Certificates) slot() string {
-	return slot("certificate", append([]string{c.cfg.Directory}, slices.Sorted(slices.Values(c.cfg.Domains))...)...)
+	return slot(kindCertificate, append([]string{c.cfg.Directory}, slices.Sorted(slices.Values(c.cfg.Domains))...)...)
 }
 
 // order orders a certificate whenever one is due, until ctx ends.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,16 +13,16 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"crypto/x509"
-
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/crypto/acme"
 
+	"github.com/postern-mail/postern/internal/keyring"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/pebbletest"
@@ -254,8 +255,11 @@ func TestTwoNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key := range keys.Keys() {
-		if !strings.HasPrefix(key, "account.") && !strings.HasPrefix(key, "certificate.") {
+		kinds := SealedKinds()
+		at := slices.IndexFunc(kinds, func(k keyring.Kind) bool { return strings.HasPrefix(key, k.Prefix) })
+		if at < 0 {
 			t.Errorf("%s is left", key)
+			continue
 		}
 		entry, err := store.kv.Get(t.Context(), key)
 		if err != nil {
@@ -263,6 +267,17 @@ func TestTwoNodes(t *testing.T) {
 		}
 		if bytes.Contains(entry.Value(), []byte("PRIVATE KEY")) || bytes.Contains(entry.Value(), []byte("CERTIFICATE")) {
 			t.Errorf("%s is not sealed", key)
+		}
+		again, err := kinds[at].Reseal(store.box, strings.TrimPrefix(key, kinds[at].Prefix), entry.Value())
+		if err != nil {
+			t.Errorf("%s cannot be sealed anew: %v", key, err)
+			continue
+		}
+		if _, err := store.kv.Update(t.Context(), key, again, entry.Revision()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.get(t.Context(), key); err != nil {
+			t.Errorf("sealed anew, %s does not open: %v", key, err)
 		}
 	}
 }
@@ -274,7 +289,7 @@ func TestUnreadableIsOrderedAnew(t *testing.T) {
 	authority := pebbletest.Start(t, pebbletest.Config{TLS: listener.Addr().String(), Life: time.Hour})
 	store := newStore(t)
 	at := New(Config{Domains: []string{domain, "www." + domain}, Directory: authority.Directory}).slot()
-	for _, at := range []string{at, slot("account", authority.Directory)} {
+	for _, at := range []string{at, slot(kindAccount, authority.Directory)} {
 		if _, err := store.kv.Put(t.Context(), at, []byte("sealed by nobody")); err != nil {
 			t.Fatal(err)
 		}

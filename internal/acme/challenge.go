@@ -23,7 +23,7 @@ func (c *Certificates) ConfigFor(hello *tls.ClientHelloInfo) (*tls.Config, error
 	}
 	ctx, cancel := context.WithTimeout(hello.Context(), storeTimeout)
 	defer cancel()
-	stored, err := c.cfg.Store.get(ctx, slot("alpn", domain))
+	stored, err := c.cfg.Store.get(ctx, slot(kindChallenge, "alpn", domain))
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (c *Certificates) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	answer, err := c.cfg.Store.get(ctx, slot("http", token))
+	answer, err := c.cfg.Store.get(ctx, slot(kindChallenge, "http", token))
 	if err != nil {
 		http.Error(w, "There is no such challenge.", http.StatusNotFound)
 		return

@@ -83,7 +83,7 @@ func (c *Certificates) register(ctx context.Context) (*acme.Client, error) {
 // accountKey is the key by which the authority knows us, the same for all nodes
 // and orders.
 func (c *Certificates) accountKey(ctx context.Context) (*ecdsa.PrivateKey, error) {
-	at := slot("account", c.cfg.Directory)
+	at := slot(kindAccount, c.cfg.Directory)
 	stored, err := c.cfg.Store.get(ctx, at)
 	switch {
 	case err == nil:
@@ -152,7 +152,7 @@ func (c *Certificates) prove(ctx context.Context, client *acme.Client, at string
 func (c *Certificates) answer(client *acme.Client, challenge *acme.Challenge, domain string) (answer []byte, where string, err error) {
 	if c.cfg.HTTP {
 		text, err := client.HTTP01ChallengeResponse(challenge.Token)
-		return []byte(text), slot("http", challenge.Token), err
+		return []byte(text), slot(kindChallenge, "http", challenge.Token), err
 	}
 	certificate, err := client.TLSALPN01ChallengeCert(challenge.Token, domain)
 	if err != nil {
@@ -163,7 +163,7 @@ func (c *Certificates) answer(client *acme.Client, challenge *acme.Challenge, do
 		return nil, "", fmt.Errorf("the key of a challenge is a %T", certificate.PrivateKey)
 	}
 	answer, err = encodePair(certificate.Certificate, key)
-	return answer, slot("alpn", domain), err
+	return answer, slot(kindChallenge, "alpn", domain), err
 }
 
 // The types of PEM blocks.

@@ -10,12 +10,34 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/keyring"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
 // Bucket is the key-value bucket of certificates, their keys, and what else nodes
 // have to share to get them.
 const Bucket = "postern_certificates"
+
+// What there is in the bucket: each kind is the first token of its keys.
+const (
+	kindCertificate = "certificate"
+	kindAccount     = "account"
+	kindChallenge   = "challenge"
+)
+
+// SealedKinds are the kinds of records here that are sealed. Answers to challenges
+// end by themselves.
+func SealedKinds() []keyring.Kind {
+	kind := func(name, kind string) keyring.Kind {
+		return keyring.Kind{
+			Name: name, Bucket: Bucket, Prefix: kind + ".", Keys: keyring.Whole,
+			Reseal: func(box *secret.Box, id string, value []byte) ([]byte, error) {
+				return box.Reseal(value, place(kind+"."+id))
+			},
+		}
+	}
+	return []keyring.Kind{kind("certificates", kindCertificate), kind("certificate accounts", kindAccount)}
+}
 
 // Store keeps sealed values that all nodes see: whichever of them the authority
 // connects to has to answer, and one certificate serves all.
