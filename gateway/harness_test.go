@@ -119,7 +119,7 @@ func runOutbox(ctx context.Context, store *submit.Store, accounts *account.Regis
 func build(dir string, o options) (_ *house, down func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var undo []func()
-	down = func() {
+	end := func() {
 		cancel()
 		for i := len(undo) - 1; i >= 0; i-- {
 			undo[i]()
@@ -127,7 +127,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	}
 	defer func() {
 		if err != nil {
-			down()
+			end()
 		}
 	}()
 	h := &house{logged: &syncBuffer{}, stopped: make(chan error, 1)}
@@ -216,7 +216,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	if err := h.serve(ctx, cfg, o, &undo); err != nil {
 		return nil, nil, err
 	}
-	return h, down, nil
+	return h, end, nil
 }
 
 func (h *house) serve(ctx context.Context, cfg gateway.Config, o options, undo *[]func()) (err error) {

@@ -27,18 +27,18 @@ const (
 // from it.
 type unsubscriber struct {
 	box sealer
-	// former opens the links that were made when there was no key for links alone.
+	// former, where it is given, opens the links that were made when there was no key
+	// for links alone.
 	former sealer
 	// publicURL is where the world reaches the gateway, empty for nowhere.
 	publicURL string
 }
 
 func newUnsubscriber(cfg Config) unsubscriber {
-	u := unsubscriber{box: cfg.Box, former: cfg.Box, publicURL: cfg.PublicURL}
-	if cfg.Links != nil {
-		u.box = cfg.Links
+	if cfg.Links == nil {
+		return unsubscriber{box: cfg.Box, publicURL: cfg.PublicURL}
 	}
-	return u
+	return unsubscriber{box: cfg.Links, former: cfg.Box, publicURL: cfg.PublicURL}
 }
 
 // unsubscribePath is where one unsubscribes, followed by a token.
@@ -82,7 +82,7 @@ func (u unsubscriber) open(token string) (unsubscription, error) {
 		return who, errNoToken
 	}
 	plain, err := u.box.Open(sealed, unsubscribePlace)
-	if err != nil {
+	if err != nil && u.former != nil {
 		plain, err = u.former.Open(sealed, unsubscribePlace)
 	}
 	if err != nil || json.Unmarshal(plain, &who) != nil {
