@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,8 +125,12 @@ func TestRefused(t *testing.T) {
 	write(t, fine, "1")
 	write(t, empty, "")
 	write(t, large, strings.Repeat("x", 5<<20))
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, says := range map[string]string{
-		filepath.Join(dir, "none"): "no such file", dir: "is no file", empty: "is empty", large: "is larger than",
+		filepath.Join(dir, "none"): "no such file", dir: "is no file", pipe: "is no file", empty: "is empty", large: "is larger than",
 	} {
 		if _, err := follow.New("--pair", join, fine, name); err == nil ||
 			!strings.HasPrefix(err.Error(), "--pair: ") || !strings.Contains(err.Error(), says) {
