@@ -49,7 +49,7 @@ func newSealed(tb testing.TB) sealed {
 		s.openers[place] = func(token string) bool { _, ok := booth.open(token, place); return ok }
 	}
 	page("page that is named like a ticket", "../event-ticket", list("accounts/ann"))
-	link := unsubscriber{box: box}
+	link := unsubscriber{box: box, former: box}
 	s.tokens["unsubscription"] = must(link.link("ann", "bob@example.com"))[len(unsubscribePath):]
 	s.openers["unsubscription"] = func(token string) bool { _, err := link.open(token); return err == nil }
 	return s
