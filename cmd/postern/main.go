@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -34,6 +35,9 @@ const (
 )
 
 func main() {
+	// Nothing of ours logs there. What libraries do, net/http above all, quotes the
+	// bytes that strangers sent.
+	log.SetOutput(io.Discard)
 	os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
 }
 
