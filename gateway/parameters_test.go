@@ -17,7 +17,7 @@ func FuzzAccountFilter(f *testing.F) {
 	} {
 		f.Add(filter)
 	}
-	f.Fuzz(func(t *testing.T, filter string) {
+	f.Fuzz(func(_ *testing.T, filter string) {
 		match, err := accountMatch(filter)
 		if err == nil {
 			match(&account.Account{Labels: map[string]string{"team": "sales"}})
