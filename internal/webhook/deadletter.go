@@ -138,7 +138,14 @@ func (d *deadLetters) last(ctx context.Context, webhook, id string) (*jetstream.
 // drop deletes a dead letter.
 func (d *deadLetters) drop(ctx context.Context, sequence uint64) error {
 	err := d.stream.DeleteMsg(ctx, sequence)
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		// Perhaps it is gone: an event that was sent anew and given up again has
+		// taken its place.
+		if _, there := d.stream.GetMsg(ctx, sequence); errors.Is(there, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("drop a dead letter: %w", err)
 	}
 	return nil
