@@ -162,8 +162,14 @@ func (v visibleAccounts) sees(ctx context.Context) func(*eventlog.Entry) bool {
 			return false
 		}
 		a, err := v.all.Get(ctx, e.Account)
-		return err == nil && grant.Sees(a.ID, a.Labels) && e.Stored.After(a.CreateTime.Add(-reborn))
+		return err == nil && grant.Sees(a.ID, a.Labels) && happenedTo(a, e)
 	}
+}
+
+// happenedTo reports whether an event is of the mailbox that is registered now, and not
+// of a former one with the same id.
+func happenedTo(a *account.Account, e *eventlog.Entry) bool {
+	return e.Stored.After(a.CreateTime.Add(-reborn))
 }
 
 // ids are those of the accounts that exist for the caller, nil where they cannot be

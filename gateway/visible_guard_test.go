@@ -4,9 +4,11 @@ import (
 	"context"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/webhook"
 )
@@ -74,6 +76,17 @@ func TestServicesSeeWhatTheirCallersSee(t *testing.T) {
 	for guarded := range allowed {
 		if found[guarded] == 0 {
 			t.Errorf("no service has a %s: the test looks at the wrong thing", guarded)
+		}
+	}
+}
+
+// An id that is registered again is another mailbox.
+func TestHappenedTo(t *testing.T) {
+	t.Parallel()
+	a := &account.Account{CreateTime: time.Now()}
+	for before, want := range map[time.Duration]bool{-time.Hour: true, 0: true, time.Second: true, time.Hour: false} {
+		if got := happenedTo(a, &eventlog.Entry{Stored: a.CreateTime.Add(-before)}); got != want {
+			t.Errorf("an event %s before: %t", before, got)
 		}
 	}
 }

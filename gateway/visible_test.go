@@ -234,3 +234,41 @@ func TestEventsOfWhatACallerSees(t *testing.T) {
 		t.Errorf("the open stream gives %v", got)
 	}
 }
+
+// A webhook that was for more accounts before shows those it is for now, to who sees
+// no others.
+func TestWhatAWebhookHasSentBefore(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{})
+	ann, bob := h.account(t), h.account(t)
+	url, got := endpoint(t, http.StatusGone) // which makes a dead letter at once
+	path := "/v1/" + h.do(t, http.MethodPost, "/v1/webhooks", object{"url": url, "accounts": []string{ann, bob}}).ok(t)["name"].(string)
+	for i, name := range []string{ann, bob} {
+		h.pen(t, name).write("x")
+		receive(t, got)
+		h.until(t, path+"/deadLetters", func(a answer) bool { return len(list(a.ok(t), "deadLetters")) == i+1 })
+		h.until(t, path, func(a answer) bool { return a.ok(t)["state"] == "DISABLED" })
+		h.do(t, http.MethodPost, path+":enable", object{}).ok(t)
+	}
+	h.until(t, path+"/deliveries", func(a answer) bool { return len(list(a.ok(t), "deliveries")) == 2 })
+	letter := map[any]string{}
+	for _, l := range list(h.get(t, path+"/deadLetters"), "deadLetters") {
+		letter[l["account"]] = l["name"].(string)
+	}
+	h.do(t, http.MethodPatch, path, object{"accounts": []string{ann}}).ok(t)
+	who := h.give(t, access.Grant{Scopes: allScopes(), Accounts: []string{idOf(ann)}})
+	for _, field := range []string{"deliveries", "deadLetters"} {
+		a := who.asks(t, http.MethodGet, path+"/"+field, nil)
+		if all := list(a.ok(t), field); len(all) != 1 || all[0]["account"] != ann || strings.Contains(string(a.body), idOf(bob)) {
+			t.Errorf("%s: %s", field, a.body)
+		}
+	}
+	redrive := func(name string) answer {
+		return who.asks(t, http.MethodPost, path+"/deadLetters:redrive", object{"names": []string{name}})
+	}
+	h.do(t, http.MethodPost, path+"/deadLetters:redrive", object{"names": []string{letter[bob]}}).refused(t, 400, "EVENT_NOT_CHOSEN")
+	redrive(letter[bob]).refused(t, 404, "DEAD_LETTER_NOT_FOUND")
+	who.asks(t, http.MethodDelete, "/v1/"+letter[bob], nil).refused(t, 404, "DEAD_LETTER_NOT_FOUND")
+	redrive(letter[ann]).ok(t)
+	h.do(t, http.MethodDelete, "/v1/"+letter[bob], nil).ok(t)
+}
