@@ -43,6 +43,8 @@ type Attack struct {
 	AsOne  bool
 	// Deaf makes it consent to STARTTLS and go on in clear.
 	Deaf bool
+	// LoginOnly makes an IMAP server offer no mechanism but the LOGIN command.
+	LoginOnly bool
 	// Preauth makes an IMAP server greet with PREAUTH.
 	Preauth bool
 }

@@ -48,7 +48,10 @@ func (c *session) imap(ctx context.Context) {
 }
 
 func (c *session) capabilities() string {
-	caps := "IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=LOGIN"
+	caps := "IMAP4rev1"
+	if !c.attack.LoginOnly {
+		caps += " SASL-IR AUTH=PLAIN AUTH=LOGIN"
+	}
 	if !c.secured && !c.attack.Strip {
 		caps += " STARTTLS"
 	}
