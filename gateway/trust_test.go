@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/certtest"
 	"github.com/postern-mail/postern/internal/dovecottest"
-	"github.com/postern-mail/postern/internal/tlstest"
 )
 
 // step gives one step of what accounts:verify answers.
@@ -71,7 +71,7 @@ func TestPrivateServerIsPinned(t *testing.T) {
 	patch("", object{"tlsMode": "PLAINTEXT", "port": server.Port(), "password": password}).refused(t, 400, "ARGUMENT_INVALID")
 
 	// Another key, such as that of somebody in between.
-	stranger := account.KeyPin(tlstest.NewAuthority(t, time.Time{}).Certificate)
+	stranger := account.KeyPin(certtest.New(t).Certificate)
 	patch("", object{"tls": trustIn(stranger), "password": password}).ok(t)
 	h.do(t, http.MethodGet, folders, nil).refused(t, 400, "IMAP_TLS_FAILED")
 	patch("?updateMask=imap.tls", object{}).refused(t, 400, "CREDENTIAL_REQUIRED")
@@ -84,7 +84,7 @@ func TestPrivateServerIsPinned(t *testing.T) {
 func TestTrustOverTheAPIIsValidated(t *testing.T) {
 	t.Parallel()
 	h := sharedHouse(t)
-	expired := tlstest.PEM(tlstest.NewAuthority(t, time.Now().Add(-time.Hour)).Certificate)
+	expired := certtest.PEM(certtest.NewUntil(t, time.Now().Add(-time.Hour)).Certificate)
 	for _, c := range []struct {
 		server string
 		tls    object

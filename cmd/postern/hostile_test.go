@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/certtest"
 	"github.com/postern-mail/postern/internal/hostiletest"
-	"github.com/postern-mail/postern/internal/tlstest"
 )
 
 // hostileCase is a server that must not be told a password.
@@ -34,22 +34,22 @@ type hostileCase struct {
 // of good unless they are wrong in some way.
 func hostileCases(t *testing.T, protocol hostiletest.Protocol) map[string]map[string]hostileCase {
 	t.Helper()
-	authority, stranger := tlstest.NewAuthority(t, time.Time{}), tlstest.NewAuthority(t, time.Time{})
+	authority, stranger := certtest.New(t), certtest.New(t)
 	certificate := func(c tls.Certificate) *tls.Certificate { return &c }
-	good := certificate(authority.Issue(t, tlstest.Template{}))
-	ours := map[string]any{"caCertificates": tlstest.PEM(authority.Certificate)}
-	pinned := map[string]any{"pinnedKeys": []string{account.KeyPin(authority.Issue(t, tlstest.Template{}).Leaf)}}
+	good := certificate(authority.Issue(t, certtest.Template{}))
+	ours := map[string]any{"caCertificates": certtest.PEM(authority.Certificate)}
+	pinned := map[string]any{"pinnedKeys": []string{account.KeyPin(authority.Issue(t, certtest.Template{}).Leaf)}}
 	refuse, injected := "NO", "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\na OK done\r\n* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n"
 	if protocol == hostiletest.SMTP {
 		refuse, injected = "502 5.5.1 not here", "250-hello\r\n250 AUTH PLAIN\r\n235 2.7.0 welcome\r\n"
 	}
 	now := time.Now()
 	either := map[string]hostileCase{
-		"another name":       {attack: hostiletest.Attack{Certificate: certificate(authority.Issue(t, tlstest.Template{Names: []string{"mail.example.com"}}))}, says: "not for 127.0.0.1"},
-		"expired":            {attack: hostiletest.Attack{Certificate: certificate(authority.Issue(t, tlstest.Template{NotAfter: now.Add(-time.Hour)}))}, says: "expired"},
-		"not yet good":       {attack: hostiletest.Attack{Certificate: certificate(authority.Issue(t, tlstest.Template{NotBefore: now.Add(time.Hour)}))}, says: "not valid yet"},
-		"self-signed":        {attack: hostiletest.Attack{Certificate: certificate(tlstest.SelfSigned(t, tlstest.Template{}))}, says: "authorities in"},
-		"of a stranger":      {attack: hostiletest.Attack{Certificate: certificate(stranger.Issue(t, tlstest.Template{}))}, says: "authorities in"},
+		"another name":       {attack: hostiletest.Attack{Certificate: certificate(authority.Issue(t, certtest.Template{Names: []string{"mail.example.com"}}))}, says: "not for 127.0.0.1"},
+		"expired":            {attack: hostiletest.Attack{Certificate: certificate(authority.Issue(t, certtest.Template{NotAfter: now.Add(-time.Hour)}))}, says: "expired"},
+		"not yet good":       {attack: hostiletest.Attack{Certificate: certificate(authority.Issue(t, certtest.Template{NotBefore: now.Add(time.Hour)}))}, says: "not valid yet"},
+		"self-signed":        {attack: hostiletest.Attack{Certificate: certificate(certtest.SelfSigned(t, certtest.Template{}))}, says: "authorities in"},
+		"of a stranger":      {attack: hostiletest.Attack{Certificate: certificate(stranger.Issue(t, certtest.Template{}))}, says: "authorities in"},
 		"the machine's only": {attack: hostiletest.Attack{Certificate: good}, trust: map[string]any{}, says: "this machine trusts"},
 		"another key":        {attack: hostiletest.Attack{Certificate: good}, trust: pinned, says: "none of the pinned"},
 		"TLS 1.0":            {attack: hostiletest.Attack{Certificate: good, MaxVersion: tls.VersionTLS10}, says: "TLS 1.2 and 1.3"},
@@ -262,9 +262,9 @@ func (v *victim) sendsNothing(t *testing.T, c *hostileCase) {
 func TestHonestMailServers(t *testing.T) {
 	t.Parallel()
 	p := serveIn(t, t.TempDir(), toDovecot)
-	authority := tlstest.NewAuthority(t, time.Time{})
-	good := authority.Issue(t, tlstest.Template{})
-	trust := map[string]any{"caCertificates": tlstest.PEM(authority.Certificate), "pinnedKeys": []string{account.KeyPin(good.Leaf)}}
+	authority := certtest.New(t)
+	good := authority.Issue(t, certtest.Template{})
+	trust := map[string]any{"caCertificates": certtest.PEM(authority.Certificate), "pinnedKeys": []string{account.KeyPin(good.Leaf)}}
 	for _, protocol := range []hostiletest.Protocol{hostiletest.IMAP, hostiletest.SMTP} {
 		for mode, attack := range map[string]hostiletest.Attack{
 			"TLS": {Certificate: &good, Implicit: true}, "STARTTLS": {Certificate: &good}, "PLAINTEXT": {},

@@ -15,17 +15,17 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/certtest"
 	"github.com/postern-mail/postern/internal/dovecottest"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/secret"
-	"github.com/postern-mail/postern/internal/tlstest"
 )
 
 func TestTrustIsValidated(t *testing.T) {
 	t.Parallel()
-	authority := tlstest.NewAuthority(t, time.Time{})
-	expired := tlstest.NewAuthority(t, time.Now().Add(-time.Hour))
-	good, old := tlstest.PEM(authority.Certificate), tlstest.PEM(expired.Certificate)
+	authority := certtest.New(t)
+	expired := certtest.NewUntil(t, time.Now().Add(-time.Hour))
+	good, old := certtest.PEM(authority.Certificate), certtest.PEM(expired.Certificate)
 	pin := account.KeyPin(authority.Certificate)
 	key := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("secret")}))
 	for name, c := range map[string]struct {
@@ -100,23 +100,23 @@ func trusts(t *testing.T, srv *dovecottest.Server) map[string]struct {
 	defer conn.Close()
 	chains := conn.ConnectionState().VerifiedChains
 	leaf, root := chains[0][0], chains[0][len(chains[0])-1]
-	stranger := tlstest.NewAuthority(t, time.Time{}).Certificate
+	stranger := certtest.New(t).Certificate
 	return map[string]struct {
 		trust  account.Trust
 		detail string
 	}{
 		"the machine's authorities":       {account.Trust{}, "imap.tls"},
-		"its authority":                   {account.Trust{Authorities: tlstest.PEM(root)}, ""},
-		"its authority beside another":    {account.Trust{Authorities: tlstest.PEM(stranger) + tlstest.PEM(root)}, ""},
-		"its own certificate":             {account.Trust{Authorities: tlstest.PEM(leaf)}, ""},
-		"another authority":               {account.Trust{Authorities: tlstest.PEM(stranger)}, "authorities in imap.tls"},
+		"its authority":                   {account.Trust{Authorities: certtest.PEM(root)}, ""},
+		"its authority beside another":    {account.Trust{Authorities: certtest.PEM(stranger) + certtest.PEM(root)}, ""},
+		"its own certificate":             {account.Trust{Authorities: certtest.PEM(leaf)}, ""},
+		"another authority":               {account.Trust{Authorities: certtest.PEM(stranger)}, "authorities in imap.tls"},
 		"its key":                         {account.Trust{Pins: []string{account.KeyPin(leaf)}}, ""},
 		"its key after another":           {account.Trust{Pins: []string{account.KeyPin(stranger), account.KeyPin(leaf)}}, ""},
 		"another key":                     {account.Trust{Pins: []string{account.KeyPin(stranger)}}, account.KeyPin(leaf)},
 		"the authority's key":             {account.Trust{Pins: []string{account.KeyPin(root)}}, account.KeyPin(leaf)},
-		"its authority and its key":       {account.Trust{Authorities: tlstest.PEM(root), Pins: []string{account.KeyPin(leaf)}}, ""},
-		"its authority and another key":   {account.Trust{Authorities: tlstest.PEM(root), Pins: []string{account.KeyPin(stranger)}}, account.KeyPin(leaf)},
-		"another authority and its key":   {account.Trust{Authorities: tlstest.PEM(stranger), Pins: []string{account.KeyPin(leaf)}}, "authorities in imap.tls"},
+		"its authority and its key":       {account.Trust{Authorities: certtest.PEM(root), Pins: []string{account.KeyPin(leaf)}}, ""},
+		"its authority and another key":   {account.Trust{Authorities: certtest.PEM(root), Pins: []string{account.KeyPin(stranger)}}, account.KeyPin(leaf)},
+		"another authority and its key":   {account.Trust{Authorities: certtest.PEM(stranger), Pins: []string{account.KeyPin(leaf)}}, "authorities in imap.tls"},
 		"authorities that are none (old)": {account.Trust{Authorities: "damaged"}, "authorities in imap.tls"},
 	}
 }
@@ -155,12 +155,12 @@ func TestServersAreRecognised(t *testing.T) {
 func TestPinAcceptsOtherwiseWrongCertificates(t *testing.T) {
 	t.Parallel()
 	registry := newEnv(t).open(t)
-	for name, template := range map[string]tlstest.Template{
+	for name, template := range map[string]certtest.Template{
 		"self-signed": {}, "another name": {Names: []string{"mail.example.com"}}, "expired": {NotAfter: time.Now().Add(-time.Hour)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			certificate := tlstest.SelfSigned(t, template)
+			certificate := certtest.SelfSigned(t, template)
 			port := startSMTP(t, &smtpServer{username: "ann", password: "sesame", mechanisms: []string{"PLAIN"}},
 				&tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, true)
 			a := ann()
@@ -188,8 +188,8 @@ func TestUpdateKeepsTrust(t *testing.T) {
 	e := newEnv(t)
 	registry := e.open(t)
 	a := ann()
-	authority := tlstest.NewAuthority(t, time.Time{}).Certificate
-	a.IMAP.Trust = account.Trust{Authorities: tlstest.PEM(authority), Pins: []string{account.KeyPin(authority)}}
+	authority := certtest.New(t).Certificate
+	a.IMAP.Trust = account.Trust{Authorities: certtest.PEM(authority), Pins: []string{account.KeyPin(authority)}}
 	before := create(t, registry, a)
 	after, err := registry.Update(t.Context(), a.ID, "", func(a *account.Account) error {
 		a.IMAP.Password = secret.New("another")
@@ -211,7 +211,7 @@ func TestUpdateKeepsTrust(t *testing.T) {
 	if pinless.ConnectionRevision == after.ConnectionRevision {
 		t.Error("connections live on after a change of whom to trust")
 	}
-	expired := tlstest.PEM(tlstest.NewAuthority(t, time.Now().Add(-time.Hour)).Certificate)
+	expired := certtest.PEM(certtest.NewUntil(t, time.Now().Add(-time.Hour)).Certificate)
 	_, err = registry.Update(t.Context(), a.ID, "", func(a *account.Account) error {
 		a.IMAP.Trust.Authorities = expired
 		return nil
@@ -259,7 +259,7 @@ func expireAuthority(t *testing.T, e *env, id, authority string) {
 func TestUnverifiedOnlyByTheOperator(t *testing.T) {
 	t.Parallel()
 	srv, registry := dovecottest.Shared(t), newEnv(t).open(t)
-	stranger := tlstest.NewAuthority(t, time.Time{}).Certificate
+	stranger := certtest.New(t).Certificate
 	for name, c := range map[string]struct {
 		listed []account.Server
 		trust  account.Trust
@@ -271,7 +271,7 @@ func TestUnverifiedOnlyByTheOperator(t *testing.T) {
 		"another port":     {[]account.Server{{Host: "127.0.0.1", Port: 1}}, account.Trust{}, "PPFSSS"},
 		"another host":     {[]account.Server{{Host: "localhost"}}, account.Trust{}, "PPFSSS"},
 		"but pinned":       {[]account.Server{{Host: "127.0.0.1"}}, account.Trust{Pins: []string{account.KeyPin(stranger)}}, "PPFSSS"},
-		"but an authority": {[]account.Server{{Host: "127.0.0.1"}}, account.Trust{Authorities: tlstest.PEM(stranger)}, "PPFSSS"},
+		"but an authority": {[]account.Server{{Host: "127.0.0.1"}}, account.Trust{Authorities: certtest.PEM(stranger)}, "PPFSSS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
