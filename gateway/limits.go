@@ -57,7 +57,7 @@ type Limits struct {
 // DefaultLimits are the limits unless an operator sets others.
 func DefaultLimits() Limits {
 	return Limits{
-		RatePerToken: 1000, RatePerAccount: 250, RateUnauthenticated: 100,
+		RatePerToken: 5000, RatePerAccount: 2000, RateUnauthenticated: 100,
 		ConcurrentPerToken: 256, StreamsPerToken: 5000,
 		ConnectionsPerToken: 5000, ConnectionsPerAddress: 1000, Connections: 20_000,
 		StreamsPerConnection: 250, Imports: 16, ImportsPerToken: 8,
