@@ -57,9 +57,10 @@ func TestProofDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	back := time.Now()
+	// The embedded NATS server starts anew, and the log cannot be read meanwhile.
+	p.await("readiness", patience, func() bool { return p.get("/readyz", nil) == nil })
 	p.await("all accounts to be watched", patience, func() bool { return p.states()["CONNECTED"] == len(p.mailboxes) })
 	p.awaitAgreement()
-	p.await("readiness", patience, func() bool { return p.get("/readyz", nil) == nil })
 	t.Logf("the disk was full for %s with %d deliveries and changes", back.Sub(full).Round(time.Second), done)
 	p.within(time.Minute, "recovered", time.Since(back))
 	p.verdict()

@@ -29,7 +29,7 @@ var (
 )
 
 // inForm is a figure of a proof, in the form that the proofs run in.
-func inForm[T int | time.Duration](inShort, inLong T) T {
+func inForm[T int | string | time.Duration](inShort, inLong T) T {
 	if *long {
 		return inLong
 	}
