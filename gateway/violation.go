@@ -21,6 +21,9 @@ var spokenPatterns = map[string]string{
 	`^[!-~]{0,100}$`:                   "must be at most 100 printable ASCII characters without spaces",
 	`^sha256/[A-Za-z0-9+/]{43}=$`:      "must be sha256/ and the base64 of a SHA-256, as accounts:verify shows it",
 	`^[A-Za-z-]{1,32}$`:                "must be 1 to 32 letters and -",
+	`^[A-Za-z.]*$`:                     "must be a method such as TokenService.CreateToken, or a service such as TokenService",
+	`^[A-Z_]*$`:                        "must be a code such as PERMISSION_DENIED",
+	`^[a-z]{1,32}(:[a-z]{1,32})?$`:     "must be a scope such as messages:read",
 }
 
 // violationText says what is wrong with a field of a request. The library quotes
