@@ -139,7 +139,9 @@ func IsFree(name string) bool {
 // brackets.
 func IsID(text string) bool { return messageID.MatchString(text) }
 
-var fieldName = regexp.MustCompile(`^[!-9;-~]{1,76}$`) // RFC 5322 section 3.6.8
+// fieldName is the name of a field (RFC 5322 section 3.6.8). go-message panics where the
+// name leaves no room for the value in a line of 76 characters.
+var fieldName = regexp.MustCompile(`^[!-9;-~]{1,60}$`)
 
 func (v *violations) headers(headers []Header) {
 	if len(headers) > maxHeaders {

@@ -129,6 +129,26 @@ func TestPartsAreArrangedAsMailProgramsExpect(t *testing.T) {
 	}
 }
 
+// Every name of a field that is taken can be written, whatever the value.
+func TestLongNamesOfFields(t *testing.T) {
+	t.Parallel()
+	for length := 50; length < 100; length++ {
+		for _, value := range []string{"1", " 1", "a b", strings.Repeat("x", 900), strings.Repeat("word ", 300), "ü"} {
+			m := simple()
+			m.Headers = []compose.Header{{Name: strings.Repeat("x", length), Value: value}}
+			if wrong := m.Check(); len(wrong) > 0 {
+				if length <= 60 {
+					t.Errorf("%d characters: %v", length, wrong)
+				}
+				continue
+			}
+			if _, err := m.Write(t.Context(), io.Discard); err != nil {
+				t.Errorf("%d characters are taken, and cannot be written with %.20q: %v", length, value, err)
+			}
+		}
+	}
+}
+
 // A message that is attached goes out as it is, unless the wire does not carry it.
 func TestAttachedMessagesThatCannotGoAsTheyAre(t *testing.T) {
 	t.Parallel()
