@@ -43,7 +43,7 @@ image: ## Build the container image postern, with CONTAINER (docker)
 
 .PHONY: test
 test: mailservers client chromium ## Run all tests, and install what they need where it is missing
-	go test -race ./...
+	go test -race -timeout=30m ./...
 
 # Flags of the proofs, such as -kills=20 -accounts=10; PROOF is which to run.
 SOAK ?=
