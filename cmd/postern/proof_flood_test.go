@@ -46,7 +46,9 @@ func TestProofFlood(t *testing.T) {
 		quiet := calm.measure(t, n)
 		token := p.newToken("flood")
 		stop := p.flood(token, where.account)
-		p.await("the flood", patience, func() bool { return strings.Count(p.node.stderr.String(), "principal=tokens/"+idOf(token)) > floodersOfProof })
+		p.await("the flood", patience, func() bool {
+			return strings.Count(p.node.stderr.String(), "principal=tokens/"+idOf(token)) > floodersOfProof
+		})
 		flooded := calm.measure(t, n)
 		t.Logf("%s: p50 %s quiet, %s in the flood; p99 %s quiet, %s in the flood: ratio %.2f (limit 2). The flood: %s", where.name,
 			quantile(quiet, 50), quantile(flooded, 50), quantile(quiet, 99), quantile(flooded, 99),
