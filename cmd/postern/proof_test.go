@@ -82,10 +82,6 @@ func newProof(t *testing.T, options ...dovecottest.Option) *proof {
 	p.serve = loopback
 	p.args = []string{toDovecot, "--poll-interval=2s"}
 	p.natsURL = func() string { return readURL(t, p.dir) }
-	// Without the index, which some versions damage when folders are made and renamed
-	// by several sessions at once: all sessions that are open go on listing what they
-	// read before, so that no client but a new one can know of a new folder.
-	options = append(options, dovecottest.Setting("mailbox_list_index", "no"))
 	p.mail = dovecottest.Start(t, options...)
 	t.Cleanup(func() {
 		t.Logf("seed %d, %s", p.seed, time.Since(p.began).Round(time.Second))
