@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
+	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
 )
@@ -172,7 +173,7 @@ func (s *eventService) filter(ctx context.Context, accounts, types []string, lab
 				return false
 			}
 			a, err := s.accounts.all.Get(lookup, e.Account)
-			return err == nil && hasLabels(a.Labels, labels)
+			return err == nil && access.HasLabels(a.Labels, labels)
 		}
 	}
 	var named []string
@@ -197,15 +198,6 @@ func (s *eventService) filter(ctx context.Context, accounts, types []string, lab
 		f.Types = append(f.Types, event.Type(text))
 	}
 	return f, nil
-}
-
-func hasLabels(has, wanted map[string]string) bool {
-	for key, value := range wanted {
-		if got, ok := has[key]; !ok || got != value {
-			return false
-		}
-	}
-	return true
 }
 
 // eventStruct gives the body of an event as the object that gRPC carries.

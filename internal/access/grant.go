@@ -45,7 +45,7 @@ func (g Grant) Sees(id string, labels map[string]string) bool {
 // SeesLabelled reports whether the labels are enough for any account that has them to
 // exist for who has the grant, whatever its id.
 func (g Grant) SeesLabelled(labels map[string]string) bool {
-	return len(g.Scopes) > 0 && len(g.Labels) > 0 && contains(labels, g.Labels)
+	return len(g.Scopes) > 0 && len(g.Labels) > 0 && HasLabels(labels, g.Labels)
 }
 
 // Covers reports whether the other grant allows nothing that this one does not.
@@ -69,11 +69,11 @@ func (g Grant) Covers(other Grant) bool {
 		}
 	}
 	// More labels mean fewer accounts.
-	return len(other.Labels) == 0 || len(g.Labels) > 0 && contains(other.Labels, g.Labels)
+	return len(other.Labels) == 0 || len(g.Labels) > 0 && HasLabels(other.Labels, g.Labels)
 }
 
-// contains reports whether the labels hold all that are wanted.
-func contains(labels, wanted map[string]string) bool {
+// HasLabels reports whether the labels hold all that are wanted.
+func HasLabels(labels, wanted map[string]string) bool {
 	for key, value := range wanted {
 		if got, ok := labels[key]; !ok || got != value {
 			return false

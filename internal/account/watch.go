@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/kvread"
 )
 
 // Change is what Watch tells about one account.
@@ -162,7 +164,7 @@ func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, l
 		}
 		return false, false
 	}
-	defer stop(watcher)
+	defer kvread.Stop(watcher)
 	r.cache.advance(0)
 	seen, last := make(map[string]bool), uint64(0)
 	changed := r.box.Changed()
@@ -196,15 +198,6 @@ func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, l
 				r.cache.advance(update.Revision())
 			}
 		}
-	}
-}
-
-// stop ends a watcher. Its channel is emptied, because the NATS client waits
-// for room in it before it lets go of the subscription.
-func stop(watcher jetstream.KeyWatcher) {
-	// An error means that the connection is gone, and the watch with it.
-	_ = watcher.Stop()
-	for range watcher.Updates() {
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvread"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -64,29 +65,8 @@ func (k Kind) open(ctx context.Context, js jetstream.JetStream) (jetstream.KeyVa
 
 // each gives every record of a bucket whose key begins with prefix.
 func each(ctx context.Context, kv jetstream.KeyValue, prefix string, take func(entry jetstream.KeyValueEntry)) error {
-	watcher, err := kv.WatchFiltered(ctx, []string{prefix + ">"}, jetstream.IgnoreDeletes())
-	if err != nil {
+	if err := kvread.Each(ctx, kv, []string{prefix + ">"}, take); err != nil {
 		return fmt.Errorf("read bucket %s: %w", kv.Bucket(), err)
 	}
-	defer func() {
-		// An error means that the connection is gone, and the watch with it. The
-		// channel is emptied because the NATS client waits for room in it.
-		_ = watcher.Stop()
-		for range watcher.Updates() {
-		}
-	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case entry, ok := <-watcher.Updates():
-			switch {
-			case !ok:
-				return fmt.Errorf("read bucket %s: the watch has ended", kv.Bucket())
-			case entry == nil:
-				return nil
-			}
-			take(entry)
-		}
-	}
+	return nil
 }

@@ -27,6 +27,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapwire"
+	"github.com/postern-mail/postern/internal/kvread"
 )
 
 // Bucket is the key-value bucket of moves.
@@ -318,7 +319,7 @@ func (l *Ledger) follow(ctx context.Context, loaded chan<- struct{}) (complete b
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = watcher.Stop() }() // an error means that the connection is gone
+	defer kvread.Stop(watcher)
 	for {
 		select {
 		case <-ctx.Done():

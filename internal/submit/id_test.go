@@ -105,7 +105,7 @@ func FuzzRecord(f *testing.F) {
 		}
 		again, err := got.encode()
 		if err != nil {
-			t.Skip(err) // a time that JSON reads and does not write
+			return // a time that JSON reads and does not write
 		}
 		second := &Submission{}
 		if err := second.decode(again); err != nil || !got.messageDone() && string(second.message) != string(got.message) || fmt.Sprint(second.Recipients) != fmt.Sprint(got.Recipients) {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/kvread"
 )
 
 const (
@@ -67,7 +69,7 @@ func (s *Store) follow(ctx context.Context, reconnected <-chan nats.Status, load
 		s.warn(ctx, "watch the tokens", err)
 		return false, false
 	}
-	defer stop(watcher)
+	defer kvread.Stop(watcher)
 	s.loaded.Store(false)
 	s.cache.advance(0)
 	shown := make(map[string]bool)
@@ -115,15 +117,6 @@ func (s *Store) follow(ctx context.Context, reconnected <-chan nats.Status, load
 func (s *Store) warn(ctx context.Context, act string, err error) {
 	if ctx.Err() == nil {
 		s.config.Logger.Warn(act, "error", err)
-	}
-}
-
-// stop ends a watcher. Its channel is emptied, because the NATS client waits for
-// room in it before it lets go of the subscription.
-func stop(watcher jetstream.KeyWatcher) {
-	// An error means that the connection is gone, and the watch with it.
-	_ = watcher.Stop()
-	for range watcher.Updates() {
 	}
 }
 

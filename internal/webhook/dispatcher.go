@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/postern-mail/postern/internal/kvread"
 )
 
 const (
@@ -94,7 +96,7 @@ func (d *dispatcher) followOnce(ctx context.Context, reconnected <-chan nats.Sta
 	if err != nil {
 		return false, err
 	}
-	defer stop(watcher)
+	defer kvread.Stop(watcher)
 	seen := make(map[string]bool)
 	changed := d.registry.box.Changed()
 	var otherKeys <-chan struct{} // nil as long as all has been readable

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/eventlog"
 )
 
@@ -29,13 +30,8 @@ func (w *Webhooks) wants(ctx context.Context, hook *Webhook, j job) bool {
 // chooses makes the rest of the choice: by the labels of the event's account,
 // as they are now, and by folder. labels gives the labels of an account.
 func (w *Webhook) chooses(account string, body []byte, labels func(account string) map[string]string) bool {
-	if len(w.AccountLabels) > 0 {
-		has := labels(account)
-		for key, value := range w.AccountLabels {
-			if got, ok := has[key]; !ok || got != value {
-				return false
-			}
-		}
+	if len(w.AccountLabels) > 0 && !access.HasLabels(labels(account), w.AccountLabels) {
+		return false
 	}
 	return len(w.Folders) == 0 || w.inFolders(body)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvread"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -138,34 +139,7 @@ func (r *registry) count(ctx context.Context) (n int, err error) {
 
 // readAll gives every webhook and every health record there is.
 func (r *registry) readAll(ctx context.Context, take func(jetstream.KeyValueEntry)) error {
-	watcher, err := r.kv.WatchFiltered(ctx, []string{webhookPrefix + "*", healthPrefix + "*"}, jetstream.IgnoreDeletes())
-	if err != nil {
-		return err
-	}
-	defer stop(watcher)
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case entry, ok := <-watcher.Updates():
-			switch {
-			case !ok:
-				return errors.New("the watch has ended")
-			case entry == nil:
-				return nil
-			}
-			take(entry)
-		}
-	}
-}
-
-// stop ends a watcher. Its channel is emptied, because the NATS client waits
-// for room in it before it lets go of the subscription.
-func stop(watcher jetstream.KeyWatcher) {
-	// An error means that the connection is gone, and the watch with it.
-	_ = watcher.Stop()
-	for range watcher.Updates() {
-	}
+	return kvread.Each(ctx, r.kv, []string{webhookPrefix + "*", healthPrefix + "*"}, take)
 }
 
 // update applies change to a webhook as it is now and stores the result. It
