@@ -35,6 +35,7 @@ import (
 	"github.com/postern-mail/postern/internal/audit"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/logtest"
 	"github.com/postern-mail/postern/internal/moves"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/netguard"
@@ -58,29 +59,11 @@ type house struct {
 	events   *eventlog.Log
 	folders  *folder.Registry
 	tokens   *apitoken.Store
-	logged   *syncBuffer
+	logged   *logtest.Buffer
 	stop     context.CancelFunc
 	stopped  chan error
 	// stopStorage ends the NATS server that the house stands on.
 	stopStorage func()
-}
-
-// syncBuffer collects the log.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // options change what a house is made of.
@@ -130,7 +113,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 			end()
 		}
 	}()
-	h := &house{logged: &syncBuffer{}, stopped: make(chan error, 1)}
+	h := &house{logged: &logtest.Buffer{}, stopped: make(chan error, 1)}
 	server, err := natsd.Start(ctx, natsd.Config{DataDir: filepath.Join(dir, "nats"), Addr: "127.0.0.1:0"})
 	if err != nil {
 		return nil, nil, err

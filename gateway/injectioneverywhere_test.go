@@ -21,6 +21,7 @@ import (
 	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/dovecottest"
 	"github.com/postern-mail/postern/internal/hostiletest"
+	"github.com/postern-mail/postern/internal/logtest"
 )
 
 // marker is in each of the hostile strings, where a command would begin.
@@ -44,14 +45,14 @@ type everywhere struct {
 	changed string
 	logins  *wire
 	// json is the log as it is written in JSON.
-	json *syncBuffer
+	json *logtest.Buffer
 	// taken and refused count calls.
 	taken, refused atomic.Int64
 }
 
 func newEverywhere(t *testing.T) *everywhere {
 	t.Helper()
-	e := &everywhere{json: &syncBuffer{}}
+	e := &everywhere{json: &logtest.Buffer{}}
 	debug := &slog.HandlerOptions{Level: slog.LevelDebug}
 	e.house = newHouse(t, options{gateway: func(cfg *gateway.Config) {
 		cfg.Log = slog.New(slog.NewMultiHandler(cfg.Log.Handler(), slog.NewJSONHandler(e.json, debug)))

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/postern-mail/postern/internal/logtest"
 )
 
 func TestDemoOnce(t *testing.T) {
@@ -117,7 +119,7 @@ func TestDemoStaysAndEndsOnInterrupt(t *testing.T) {
 	t.Parallel()
 	temp := t.TempDir()
 	cmd := program(context.Background(), []string{"TMPDIR=" + temp}, "demo")
-	var stdout, stderr syncBuffer
+	var stdout, stderr logtest.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

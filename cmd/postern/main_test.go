@@ -13,11 +13,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/postern-mail/postern/internal/logtest"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -103,7 +103,7 @@ func (o outcome) failed(t *testing.T, says ...string) {
 // process is a postern that runs.
 type process struct {
 	cmd    *exec.Cmd
-	stderr *syncBuffer
+	stderr *logtest.Buffer
 	exited chan struct{}
 	base   string // of its REST API
 	token  string
@@ -146,7 +146,7 @@ func launch(t *testing.T, env []string, args ...string) *process {
 // begin starts a process, which is killed with the test.
 func begin(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: program(context.Background(), env, args...), stderr: &syncBuffer{}, exited: make(chan struct{})}
+	p := &process{cmd: program(context.Background(), env, args...), stderr: &logtest.Buffer{}, exited: make(chan struct{})}
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -229,22 +229,4 @@ func await(t *testing.T, what string, condition func() bool) {
 		}
 		<-tick.C
 	}
-}
-
-// syncBuffer collects what a process writes.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

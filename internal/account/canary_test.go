@@ -11,11 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"unicode/utf16"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/logtest"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/secret"
@@ -26,7 +26,7 @@ import (
 func TestSecretsLeaveNoTrace(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	var logs lockedBuffer
+	var logs logtest.Buffer
 	logger := slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	srv := natsdtest.Start(t, natsd.Config{DataDir: dir, Logger: logger})
 	js := natsdtest.JetStream(t, srv)
@@ -152,22 +152,4 @@ func forms(canary string) map[string][]byte {
 		all[fmt.Sprint("in base64, shifted by ", shift)] = []byte(encoded[4 : len(encoded)-4])
 	}
 	return all
-}
-
-// lockedBuffer is a buffer that several goroutines log to.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

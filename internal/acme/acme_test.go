@@ -23,6 +23,7 @@ import (
 	"golang.org/x/crypto/acme"
 
 	"github.com/postern-mail/postern/internal/keyring"
+	"github.com/postern-mail/postern/internal/logtest"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/pebbletest"
@@ -30,23 +31,6 @@ import (
 )
 
 const domain = "postern.example.com"
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
 
 func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
@@ -87,7 +71,7 @@ func newStore(t *testing.T) *Store {
 // node is a listener with the certificate of an authority.
 type node struct {
 	*Certificates
-	logged *syncBuffer
+	logged *logtest.Buffer
 	addr   string
 	stop   func()
 }
@@ -107,7 +91,7 @@ func free(t *testing.T) net.Listener {
 // over HTTP, for requests.
 func start(t *testing.T, authority *pebbletest.Authority, store *Store, listener net.Listener, change func(*Config)) *node {
 	t.Helper()
-	n := &node{logged: &syncBuffer{}, addr: listener.Addr().String()}
+	n := &node{logged: &logtest.Buffer{}, addr: listener.Addr().String()}
 	cfg := Config{
 		Domains: []string{domain, "www." + domain}, Email: "ops@example.com", Directory: authority.Directory, AcceptTerms: true,
 		UserAgent: "Postern/test", Store: store, Log: slog.New(slog.NewTextHandler(n.logged, nil)),

@@ -1,7 +1,6 @@
 package follow_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,24 +14,8 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/internal/follow"
+	"github.com/postern-mail/postern/internal/logtest"
 )
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
 
 func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
@@ -73,7 +56,7 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logged := &syncBuffer{}
+	logged := &logtest.Buffer{}
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
 	var told []string

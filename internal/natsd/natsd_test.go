@@ -11,13 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/logtest"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 )
@@ -352,7 +352,7 @@ func TestCheckAndConnectAfterShutdown(t *testing.T) {
 
 func TestPasswordIsNotLogged(t *testing.T) {
 	t.Parallel()
-	var logs syncBuffer
+	var logs logtest.Buffer
 	logger := slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug - 8}))
 	srv := natsdtest.Start(t, natsd.Config{DataDir: t.TempDir(), Addr: loopback, Logger: logger})
 	password, _ := parseURL(t, srv.URL().Reveal()).User.Password()
@@ -376,22 +376,4 @@ func TestPasswordIsNotLogged(t *testing.T) {
 			t.Errorf("%s shows:\n%s", canary, out)
 		}
 	}
-}
-
-// syncBuffer is a buffer that several goroutines log to.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
