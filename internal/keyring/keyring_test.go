@@ -131,6 +131,13 @@ func (e *env) start(t *testing.T, name string, shared, owner bool) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.run(t, owner)
+	return n
+}
+
+// run has an open node do its work, until stop.
+func (n *node) run(t *testing.T, owner bool) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = n.Run(ctx) })
@@ -142,7 +149,6 @@ func (e *env) start(t *testing.T, name string, shared, owner bool) *node {
 		running.Wait()
 	}
 	t.Cleanup(n.stop)
-	return n
 }
 
 // put seals a note.
@@ -347,12 +353,16 @@ func TestVeto(t *testing.T) {
 func TestMissingKey(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	// This one does not say that it is there.
-	cutOff := e.start(t, "two", true, false)
+	cutOff, err := e.open(t, "two", true)
+	if err != nil {
+		t.Fatal(err)
+	}
 	e.copyFile(t, "two", "one")
 	added := e.rotate(t, "one")
+	// It asks nobody, as if the word of the one that is cut off had lapsed.
 	e.start(t, "one", false, true)
 	await(t, "the other node to use the new key", func() bool { return e.survey(t).Active == added })
+	cutOff.run(t, false)
 	await(t, "the node to say what it lacks", func() bool {
 		err := cutOff.Ready()
 		return err != nil && strings.Contains(err.Error(), fmt.Sprint(added)) && strings.Contains(err.Error(), e.file("two"))

@@ -124,15 +124,7 @@ func port(t testing.TB, addr string) int {
 // nameServer says that all names are 127.0.0.1.
 func nameServer(t testing.TB) string {
 	t.Helper()
-	var config net.ListenConfig
-	conn, err := config.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := config.Listen(t.Context(), "tcp", conn.LocalAddr().String()) // Pebble asks this way too
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, stream := bothWays(t)
 	answer := dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
 		answer := new(dns.Msg).SetReply(question)
 		for _, q := range question.Question {
@@ -152,4 +144,22 @@ func nameServer(t testing.TB) string {
 		serving.Wait()
 	})
 	return conn.LocalAddr().String()
+}
+
+// bothWays listens at one port by UDP and TCP: Pebble asks by either.
+func bothWays(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var config net.ListenConfig
+	for range 20 { // a port that is free for one may be taken for the other
+		stream, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if conn, err := config.ListenPacket(t.Context(), "udp", stream.Addr().String()); err == nil {
+			return conn, stream
+		}
+		_ = stream.Close()
+	}
+	t.Fatal("no port is free both for UDP and for TCP")
+	return nil, nil
 }
