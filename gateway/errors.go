@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -197,14 +198,15 @@ func classifyGuard(err error) *failure {
 	return refuse(codes.FailedPrecondition, reasonHostNotAllowed, "A server that the account names may not be connected to: %v.", refused).because(err)
 }
 
-// classifyFull: waiting is of no use, deleting is.
+// classifyFull: waiting is of no use, making room is.
 func classifyFull(err error) *failure {
 	full, ok := errors.AsType[*limit.FullError](err)
 	if !ok {
 		return nil
 	}
 	return refuse(codes.ResourceExhausted, reasonLimitReached,
-		"There are %d %s already, and this gateway takes no more: delete some, or have its operator raise --%s.", full.Most, full.What, full.Setting).
+		"There are %d %s already, and this gateway takes no more: %s, or have its operator raise --%s.",
+		full.Most, full.What, cmp.Or(full.Instead, "delete some"), full.Setting).
 		with("limit", full.Setting).with("value", strconv.Itoa(full.Most)).because(err)
 }
 

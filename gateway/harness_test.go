@@ -76,6 +76,8 @@ type options struct {
 	roots *x509.CertPool
 	// most is how many accounts, webhooks and templates there may be.
 	most int
+	// outbox is how much there may be of each account.
+	outbox submit.Bounds
 }
 
 // runOutbox runs the outbox of a house until the returned function is called.
@@ -162,7 +164,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	}
 	folders := folder.NewRegistry(bucket)
 	h.folders = folders
-	submissions, err := submit.OpenStore(ctx, js, 1)
+	submissions, err := submit.OpenStore(ctx, js, 1, o.outbox)
 	if err != nil {
 		return nil, nil, err
 	}

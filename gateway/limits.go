@@ -3,6 +3,8 @@ package gateway
 import (
 	"net/netip"
 	"time"
+
+	"github.com/postern-mail/postern/internal/submit"
 )
 
 // Limits bound what clients may ask for. They are there for those who do not mean
@@ -45,6 +47,8 @@ type Limits struct {
 
 	// How many there may be. 0 means any number.
 	Accounts, Webhooks, Templates int
+	// Outbox is how much there may be of each account.
+	Outbox submit.Bounds
 
 	// TrustedProxies are in front of the listeners: what they say in
 	// X-Forwarded-For of where a request comes from is believed. AddressesHidden
@@ -65,5 +69,6 @@ func DefaultLimits() Limits {
 		HeaderTimeout: 10 * time.Second, BodyTimeout: time.Minute, StallTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, AnswerTimeout: 5 * time.Minute,
 		PingInterval: 20 * time.Second,
 		Accounts:     100_000, Webhooks: 1000, Templates: 10_000,
+		Outbox: submit.Bounds{Uploads: 1000, Submissions: 100_000, MiB: 10 << 10, Blocks: 100_000},
 	}
 }

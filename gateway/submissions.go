@@ -81,6 +81,10 @@ func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1
 			return nil, err
 		}
 	}
+	// Before the mailbox is asked for what the message is made of.
+	if err := s.store.Room(ctx, a.ID); err != nil {
+		return nil, err
+	}
 	made, err := s.compose(ctx, a, attempt.Plan, in)
 	if err != nil && req.GetRequestId() != "" {
 		// The same call at the same time may have been faster, and have used what this

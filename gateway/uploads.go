@@ -41,7 +41,7 @@ func (s *uploadService) CreateUpload(stream grpc.ClientStreamingServer[posternv1
 	if first.GetTarget() == nil {
 		return refuseField("target", reasonArgumentInvalid, "The first request of an upload must have its target.")
 	}
-	out, err := s.create(stream.Context(), first.GetTarget(), func(to io.Writer) error {
+	out, err := s.create(stream.Context(), first.GetTarget(), 0, func(to io.Writer) error {
 		return receiveAll(to, func() ([]byte, bool, error) {
 			next, err := stream.Recv()
 			return next.GetData(), next.GetTarget() != nil, err
@@ -53,9 +53,10 @@ func (s *uploadService) CreateUpload(stream grpc.ClientStreamingServer[posternv1
 	return stream.SendAndClose(out)
 }
 
-// create stores a file. receive writes it.
+// create stores a file. Its size is given where it is known before, else 0. receive
+// writes it.
 func (s *uploadService) create(
-	ctx context.Context, target *posternv1.CreateUploadRequest_Target, receive func(io.Writer) error,
+	ctx context.Context, target *posternv1.CreateUploadRequest_Target, size int64, receive func(io.Writer) error,
 ) (*posternv1.Upload, error) {
 	a, err := s.accounts.Get(ctx, accountID(target.GetParent()))
 	if err != nil {
@@ -65,7 +66,7 @@ func (s *uploadService) create(
 	if wrong := attachment.Check("target"); len(wrong) > 0 {
 		return nil, refuseContent("", wrong)
 	}
-	upload := submit.Upload{Account: a.ID, Filename: target.GetFilename(), ContentType: attachment.MediaType()}
+	upload := submit.Upload{Account: a.ID, Filename: target.GetFilename(), ContentType: attachment.MediaType(), Size: size}
 	made, err := s.store.CreateUpload(ctx, upload, func(w io.Writer) error { return receive(&limitedWriter{w: w, left: maxMessage}) })
 	if err != nil {
 		return nil, err
@@ -87,7 +88,7 @@ func (g *Gateway) createUpload(w http.ResponseWriter, r *http.Request, path map[
 		if err := g.calls.check(ctx, &posternv1.CreateUploadRequest{Piece: &posternv1.CreateUploadRequest_Target_{Target: target}}); err != nil {
 			return err
 		}
-		out, err := g.uploads.create(ctx, target, func(to io.Writer) error {
+		out, err := g.uploads.create(ctx, target, r.ContentLength, func(to io.Writer) error {
 			_, err := io.CopyBuffer(to, uploadReader{r.Body}, make([]byte, copyBuffer))
 			return err
 		})

@@ -26,7 +26,7 @@ type outbox struct {
 
 func newOutbox(w *world) *outbox {
 	w.t.Helper()
-	store, err := submit.OpenStore(w.t.Context(), w.js, 1)
+	store, err := submit.OpenStore(w.t.Context(), w.js, 1, submit.Bounds{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -37,6 +37,10 @@ func (c *config) numberLimits() []numberLimit {
 		{"max-accounts", &l.Accounts, 0, "keep `N` accounts"},
 		{"max-webhooks", &l.Webhooks, 0, "keep `N` webhooks"},
 		{"max-templates", &l.Templates, 0, "keep `N` templates"},
+		{"uploads-per-account", &l.Outbox.Uploads, 0, "keep `N` uploads of one account"},
+		{"submissions-per-account", &l.Outbox.Submissions, 0, "keep `N` submissions of one account that have not ended"},
+		{"outbox-mib-per-account", &l.Outbox.MiB, 0, "keep `N` MiB of uploads and messages of one account"},
+		{"blocks-per-account", &l.Outbox.Blocks, 0, "keep `N` addresses on the blocklist of one account"},
 	}
 }
 

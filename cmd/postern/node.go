@@ -220,7 +220,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	guard := &netguard.Guard{Allow: cfg.allowed}
 	connector := n.connector(cfg, accounts, guard)
 
-	submissions, err := submit.OpenStore(ctx, js, cfg.EventsReplicas)
+	submissions, err := submit.OpenStore(ctx, js, cfg.EventsReplicas, cfg.Limits.Outbox)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,9 @@ import "fmt"
 type FullError struct {
 	// Setting is what allows more, such as max-accounts, and What is counted.
 	Setting, What string
-	Most          int
+	// Instead says what makes room, as in "delete some", which it is where it is empty.
+	Instead string
+	Most    int
 }
 
 func (e *FullError) Error() string {

@@ -52,8 +52,18 @@ func blockIDOf(wire string) string {
 }
 
 // CreateBlock blocks an address, whose id is one of [BlockID]. What is blocked already
-// stays as it is.
-func (s *Store) CreateBlock(ctx context.Context, block Block) (*Block, error) {
+// stays as it is. It fails with a [*limit.FullError], but never for who unsubscribes.
+func (s *Store) CreateBlock(ctx context.Context, block Block) (_ *Block, err error) {
+	if earlier, err := s.Block(ctx, block.Account, block.ID); !errors.Is(err, ErrBlockNotFound) {
+		return earlier, err
+	}
+	if !block.Unsubscribed {
+		hold := s.quotas.blocks.Hold(block.Account)
+		defer func() { hold.Done(err == nil) }()
+		if err := hold.Take(ctx, 1); err != nil {
+			return nil, err
+		}
+	}
 	block.CreateTime = time.Now().UTC()
 	value, err := json.Marshal(block)
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/limit"
 )
 
 const (
@@ -31,9 +33,11 @@ const (
 type bodies struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
+	// quota bounds the bytes of an account.
+	quota *limit.Quota
 }
 
-func openBodies(ctx context.Context, js jetstream.JetStream, replicas int) (*bodies, error) {
+func openBodies(ctx context.Context, js jetstream.JetStream, replicas int, quota *limit.Quota) (*bodies, error) {
 	stream, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:              bodiesStream,
 		Description:       "Postern: messages to be sent, and files for them",
@@ -46,7 +50,7 @@ func openBodies(ctx context.Context, js jetstream.JetStream, replicas int) (*bod
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", bodiesStream, err)
 	}
-	return &bodies{js: js, stream: stream}, nil
+	return &bodies{js: js, stream: stream, quota: quota}, nil
 }
 
 // bodyRef names a body.
@@ -68,9 +72,11 @@ func (r bodyRef) subject(piece string) string {
 // put stores what write writes, in place of what was there, and returns its size. What
 // has at most inline bytes is not stored, but returned.
 // What is stored in part, because write fails, is dropped as far as that can be done
-// now; the rest is swept away later.
+// now; the rest is swept away later. It fails as write does, and with a
+// [*limit.FullError].
 func (b *bodies) put(ctx context.Context, ref bodyRef, inline int, write func(io.Writer) error) (small []byte, size int64, err error) {
-	w := &bodyWriter{ctx: ctx, bodies: b, ref: ref}
+	w := &bodyWriter{ctx: ctx, bodies: b, ref: ref, hold: b.quota.Hold(ref.account)}
+	defer func() { w.hold.Done(err == nil) }()
 	err = write(w)
 	if err == nil && w.pieces == 0 && len(w.buffer) <= inline {
 		return append([]byte{}, w.buffer...), w.size, nil
@@ -95,6 +101,7 @@ type bodyWriter struct {
 	ctx    context.Context //nolint:containedctx // see above
 	bodies *bodies
 	ref    bodyRef
+	hold   *limit.Hold
 	buffer []byte
 	pieces int
 	size   int64
@@ -119,6 +126,9 @@ func (w *bodyWriter) Write(p []byte) (int, error) {
 }
 
 func (w *bodyWriter) flush(last bool) error {
+	if err := w.hold.Take(w.ctx, int64(len(w.buffer))); err != nil {
+		return err
+	}
 	msg := nats.NewMsg(w.ref.subject(strconv.Itoa(w.pieces)))
 	msg.Data = w.buffer
 	if last {
@@ -202,4 +212,46 @@ func (b *bodies) before(ctx context.Context, until time.Time) ([]bodyRef, error)
 		}
 	}
 	return refs, nil
+}
+
+// sizesAtOnce is how many sizes of pieces are asked for at a time.
+const sizesAtOnce = 1000
+
+// bytesOf sums up the bodies of an account. Of each piece it reads the size alone.
+func (b *bodies) bytesOf(ctx context.Context, account string) (sum int64, err error) {
+	consumer, err := b.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubject: bodyRef{"*", account, "*"}.subject("*"), HeadersOnly: true, AckPolicy: jetstream.AckNonePolicy,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("add up the messages: %w", err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = b.stream.DeleteConsumer(ctx, consumer.CachedInfo().Name) // or the server does, for it is not used
+	}()
+	for left := consumer.CachedInfo().NumPending; left > 0; {
+		batch, err := consumer.FetchNoWait(int(min(left, sizesAtOnce)))
+		if err != nil {
+			return 0, fmt.Errorf("add up the messages: %w", err)
+		}
+		came := uint64(0)
+		for msg := range batch.Messages() {
+			size, err := strconv.ParseInt(msg.Headers().Get(nats.MsgSize), 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("add up the messages: %s has no size: %w", msg.Subject(), err)
+			}
+			sum += size
+			came++
+		}
+		if err := batch.Error(); err != nil {
+			return 0, fmt.Errorf("add up the messages: %w", err)
+		}
+		if came == 0 || ctx.Err() != nil {
+			return sum, ctx.Err() // the rest was dropped meanwhile
+		}
+		left -= min(left, came)
+	}
+	return sum, nil
 }

@@ -15,15 +15,20 @@ import (
 // tells, such as whether it needs 8BITMIME.
 //
 // Creating what there is already, under the same id, returns that: the caller has
-// seen to it that an id stands for one request. It fails as write does.
-func (s *Store) Create(ctx context.Context, submission *Submission, giveUp time.Duration, write WriteFunc) (*Submission, error) {
+// seen to it that an id stands for one request. It fails as write does, and with a
+// [*limit.FullError].
+func (s *Store) Create(ctx context.Context, submission *Submission, giveUp time.Duration, write WriteFunc) (_ *Submission, err error) {
 	made := submission.clone()
 	if earlier, err := s.Get(ctx, made.Account, made.ID); !errors.Is(err, ErrNotFound) {
 		return earlier, err
 	}
+	hold := s.quotas.submissions.Hold(made.Account)
+	defer func() { hold.Done(err == nil) }()
+	if err := hold.Take(ctx, 1); err != nil {
+		return nil, err
+	}
 	now := time.Now().UTC()
 	made.CreateTime = now
-	var err error
 	// Whoever creates the same at the same time writes a body of his own.
 	made.BodyID = rand.Text()
 	made.message, made.Size, err = s.bodies.put(ctx, made.bodyRef(), maxInline, func(w io.Writer) error { return write(w, made) })

@@ -31,7 +31,7 @@ func (s *Store) forget(ctx context.Context, account, id string) error {
 	return nil
 }
 
-// Forget drops all submissions of an account, and its blocklist.
+// Forget drops all submissions of an account, its uploads and its blocklist.
 func (s *Store) Forget(ctx context.Context, account string) error {
 	for _, prefix := range []string{submissionPrefix, openPrefix} {
 		ids, err := s.ids(ctx, prefix+account+".*")
@@ -43,6 +43,9 @@ func (s *Store) Forget(ctx context.Context, account string) error {
 				return err
 			}
 		}
+	}
+	if err := s.forgetUploads(ctx, account); err != nil {
+		return err
 	}
 	if err := s.forgetBlocks(ctx, account); err != nil {
 		return err

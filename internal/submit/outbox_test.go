@@ -98,7 +98,7 @@ func newWorld(t *testing.T, config smtptest.Config) *world {
 
 func newWorldOn(t *testing.T, js jetstream.JetStream, config smtptest.Config) *world {
 	t.Helper()
-	store, err := submit.OpenStore(t.Context(), js, 1)
+	store, err := submit.OpenStore(t.Context(), js, 1, submit.Bounds{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,11 +35,19 @@ func (s *Store) Cancel(ctx context.Context, account, id string) (*Submission, er
 // Retry sends a submission again at once: one that waits for its next attempt, one
 // that has failed to the recipients that were refused, or one that is in doubt,
 // which may then arrive twice. It fails with [ErrNotFound], with a [*StateError] in
-// other states, and with a [*BodyError] where the message is no longer kept.
-func (s *Store) Retry(ctx context.Context, account, id string, giveUp time.Duration) (*Submission, error) {
+// other states, with a [*BodyError] where the message is no longer kept, and with a
+// [*limit.FullError].
+func (s *Store) Retry(ctx context.Context, account, id string, giveUp time.Duration) (_ *Submission, err error) {
 	submission, err := s.Get(ctx, account, id)
 	if err != nil {
 		return nil, err
+	}
+	if submission.State.Final() {
+		hold := s.quotas.submissions.Hold(account)
+		defer func() { hold.Done(err == nil) }()
+		if err := hold.Take(ctx, 1); err != nil {
+			return nil, err
+		}
 	}
 	// Before the change, so that it is not forgotten by a crash in between.
 	if err := s.reopen(ctx, account, id, len(submission.Transitions)); err != nil {

@@ -29,12 +29,14 @@ type Store struct {
 	bodies *bodies
 	// waiting are those of this process that wait for submissions.
 	waiting *waiting
+	quotas  quotas
 }
 
 // OpenStore opens the store, and makes it at the first start. replicas is the
 // number of NATS servers that keep a copy.
-func OpenStore(ctx context.Context, js jetstream.JetStream, replicas int) (*Store, error) {
+func OpenStore(ctx context.Context, js jetstream.JetStream, replicas int, bounds Bounds) (*Store, error) {
 	s := &Store{waiting: newWaiting()}
+	s.quotas = s.newQuotas(bounds)
 	for i := range s.shards {
 		name := bucket
 		if i > 0 {
@@ -56,7 +58,7 @@ func OpenStore(ctx context.Context, js jetstream.JetStream, replicas int) (*Stor
 	}
 	s.kv = s.shards[0]
 	var err error
-	s.bodies, err = openBodies(ctx, js, replicas)
+	s.bodies, err = openBodies(ctx, js, replicas, s.quotas.bytes)
 	return s, err
 }
 

@@ -33,12 +33,20 @@ type Upload struct {
 	ExpireTime  time.Time `json:"expire_time"`
 }
 
-// CreateUpload stores a file. write writes it, and when that fails nothing of it is
-// kept.
-func (s *Store) CreateUpload(ctx context.Context, upload Upload, write func(io.Writer) error) (*Upload, error) {
+// CreateUpload stores a file. Its size is given where it is known before, else 0.
+// write writes it, and when that fails nothing of it is kept. It fails as write does,
+// and with a [*limit.FullError], before anything is written where that can be known.
+func (s *Store) CreateUpload(ctx context.Context, upload Upload, write func(io.Writer) error) (_ *Upload, err error) {
+	hold := s.quotas.uploads.Hold(upload.Account)
+	defer func() { hold.Done(err == nil) }()
+	if err := hold.Take(ctx, 1); err != nil {
+		return nil, err
+	}
+	if err := s.quotas.bytes.Room(ctx, upload.Account, max(1, upload.Size)); err != nil {
+		return nil, err
+	}
 	now := time.Now().UTC()
 	upload.ID, upload.ExpireTime = NewID(now), now.Add(UploadTTL)
-	var err error
 	if _, upload.Size, err = s.bodies.put(ctx, uploadRef(upload.Account, upload.ID), -1, write); err != nil {
 		return nil, err
 	}
@@ -83,6 +91,21 @@ func (s *Store) DropUpload(ctx context.Context, account, id string) error {
 		return fmt.Errorf("forget upload %s: %w", id, err)
 	}
 	return s.bodies.drop(ctx, uploadRef(account, id))
+}
+
+// forgetUploads drops the uploads of an account.
+func (s *Store) forgetUploads(ctx context.Context, account string) error {
+	keys, err := listKeys(ctx, s.kv, uploadKey(account, "*"))
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		_, id := split(key)
+		if err := s.DropUpload(ctx, account, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sweepBodies drops what nobody refers to any more: uploads that are too old, and
