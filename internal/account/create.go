@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/limit"
 	"github.com/postern-mail/postern/internal/secret"
 )
@@ -81,7 +82,7 @@ func (r *Registry) claim(ctx context.Context, request string, a *Account, digest
 	if err == nil {
 		return nil, nil
 	}
-	if !errors.Is(err, jetstream.ErrKeyExists) {
+	if !kvbucket.IsConflict(err) {
 		return nil, fmt.Errorf("claim the request id: %w", err)
 	}
 	got, err := r.kv.Get(ctx, key)
@@ -153,7 +154,7 @@ func (r *Registry) create(ctx context.Context, a *Account, request string) (*Acc
 		}
 		return r.cache.read(a.ID)
 	}
-	if !errors.Is(err, jetstream.ErrKeyExists) {
+	if !kvbucket.IsConflict(err) {
 		return nil, fmt.Errorf("create account %s: %w", a.ID, err)
 	}
 	// The same request at the same time, or the repetition of one whose answer

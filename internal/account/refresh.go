@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/oauth2"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -88,7 +89,7 @@ func (t *tokens) claim(ctx context.Context, g grant) (release func(), err error)
 				_ = kv.Purge(releaseCtx, key, jetstream.LastRevision(revision), jetstream.PurgeTTL(claimTTL))
 			}, nil
 		}
-		if !errors.Is(err, jetstream.ErrKeyExists) {
+		if !kvbucket.IsConflict(err) {
 			return nil, fmt.Errorf("claim the refresh: %w", err)
 		}
 		select {

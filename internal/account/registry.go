@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -203,7 +204,7 @@ func (r *Registry) Update(ctx context.Context, id, etag string, change func(*Acc
 		if err == nil {
 			return r.cache.read(id)
 		}
-		if !isConflict(err) {
+		if !kvbucket.IsConflict(err) {
 			return nil, fmt.Errorf("update account %s: %w", id, err)
 		}
 	}
@@ -273,7 +274,7 @@ func (r *Registry) Delete(ctx context.Context, id, etag string) error {
 		}
 		// Purge, unlike Delete, also removes the sealed credentials at once.
 		err = r.kv.Purge(ctx, accountKey(id), jetstream.LastRevision(got.Revision()), jetstream.PurgeTTL(markerTTL))
-		if isConflict(err) {
+		if kvbucket.IsConflict(err) {
 			continue
 		}
 		if err != nil {
@@ -287,10 +288,6 @@ func (r *Registry) Delete(ctx context.Context, id, etag string) error {
 		return nil
 	}
 	return fmt.Errorf("delete account %s: others changed it %d times in a row", id, updateAttempts)
-}
-
-func isConflict(err error) bool {
-	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }
 
 // now is the time as records keep it.

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/postern-mail/postern/internal/kvread"
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // Change is what Watch tells about one account.
@@ -164,7 +164,7 @@ func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, l
 		}
 		return false, false
 	}
-	defer kvread.Stop(watcher)
+	defer kvbucket.Stop(watcher)
 	r.cache.advance(0)
 	seen, last := make(map[string]bool), uint64(0)
 	changed := r.box.Changed()

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // record is all folders of an account. A record in the cache is never changed.
@@ -70,7 +72,7 @@ func (r *Registry) change(ctx context.Context, account string, edit func(*record
 			r.keep(account, edited)
 			return edited.revision, nil
 		}
-		if !isConflict(err) {
+		if !kvbucket.IsConflict(err) {
 			return 0, fmt.Errorf("store folders of account %s: %w", account, err)
 		}
 		age = 0
@@ -148,14 +150,6 @@ func (r *Registry) keep(account string, rec *record) {
 }
 
 func recordKey(account string) string { return "folders." + account }
-
-// isConflict reports whether a compare-and-set found another revision than it
-// expected.
-func isConflict(err error) bool {
-	var apiErr *jetstream.APIError
-	return errors.Is(err, jetstream.ErrKeyExists) ||
-		errors.As(err, &apiErr) && apiErr.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
-}
 
 // byName is the index of the living folder of that name, or -1.
 func (rec *record) byName(name string) int {

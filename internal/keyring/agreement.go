@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -108,7 +109,7 @@ func (r *Ring) begin(ctx context.Context) (*agreement, error) {
 		return nil, err
 	}
 	a.revision, err = r.kv.Create(ctx, agreementKey, value)
-	if errors.Is(err, jetstream.ErrKeyExists) { // another node was faster
+	if kvbucket.IsConflict(err) { // another node was faster
 		return r.read(ctx)
 	}
 	if err != nil {
@@ -144,7 +145,7 @@ func (r *Ring) veto(ctx context.Context, a *agreement) (again bool, err error) {
 	}
 	a.Next = 0
 	err = r.write(ctx, a)
-	return isConflict(err), err
+	return kvbucket.IsConflict(err), err
 }
 
 // advance takes the next step from the key that seals to the primary one of this
@@ -188,8 +189,4 @@ func (r *Ring) advance(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	return true, r.box.Use(primary)
-}
-
-func isConflict(err error) bool {
-	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -56,7 +57,7 @@ func (r *Ring) derivedKey(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	_, err = r.kv.Create(ctx, derivedPrefix+name, sealed)
-	if errors.Is(err, jetstream.ErrKeyExists) { // another node was faster
+	if kvbucket.IsConflict(err) { // another node was faster
 		if entry, err = r.kv.Get(ctx, derivedPrefix+name); err == nil {
 			return entry.Value(), nil
 		}

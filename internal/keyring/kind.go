@@ -16,7 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/postern-mail/postern/internal/kvread"
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -65,7 +65,7 @@ func (k Kind) open(ctx context.Context, js jetstream.JetStream) (jetstream.KeyVa
 
 // each gives every record of a bucket whose key begins with prefix.
 func each(ctx context.Context, kv jetstream.KeyValue, prefix string, take func(entry jetstream.KeyValueEntry)) error {
-	if err := kvread.Each(ctx, kv, []string{prefix + ">"}, take); err != nil {
+	if err := kvbucket.Each(ctx, kv, []string{prefix + ">"}, take); err != nil {
 		return fmt.Errorf("read bucket %s: %w", kv.Bucket(), err)
 	}
 	return nil

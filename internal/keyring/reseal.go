@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -35,7 +36,7 @@ func (r *Ring) Own(ctx context.Context) error {
 	for {
 		moved, err := r.advance(ctx)
 		switch {
-		case err != nil && ctx.Err() == nil && !isConflict(err):
+		case err != nil && ctx.Err() == nil && !kvbucket.IsConflict(err):
 			r.logger.Warn("sealing keys", "error", err)
 		case moved:
 			r.logger.Info("seal with a new key", "key", r.box.Uses())
@@ -115,7 +116,7 @@ func (r *Ring) resealKind(ctx context.Context, kind Kind, key secret.KeyID, sum 
 		switch {
 		case err == nil:
 			sum.sealed++
-		case isConflict(err): // its owner was faster, and may have used either key
+		case kvbucket.IsConflict(err): // its owner was faster, and may have used either key
 			sum.busy++
 		case errors.Is(err, errRecord):
 			sum.failed++

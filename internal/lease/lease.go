@@ -9,12 +9,13 @@ package lease
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // Bucket is the key-value bucket of leases.
@@ -111,7 +112,7 @@ func (c Config) take(ctx context.Context) (revision uint64, taken bool) {
 
 // reason is an error worth telling: that the key exists is what waiting means.
 func reason(err error) error {
-	if errors.Is(err, jetstream.ErrKeyExists) {
+	if kvbucket.IsConflict(err) {
 		return nil
 	}
 	return err
@@ -166,7 +167,7 @@ func (c Config) renew(revision uint64, done <-chan error) (last uint64, lost boo
 		switch {
 		case err == nil:
 			revision, renewed = next, began
-		case errors.Is(err, jetstream.ErrKeyExists) || time.Since(renewed) > c.TTL*(renewals-1)/renewals:
+		case kvbucket.IsConflict(err) || time.Since(renewed) > c.TTL*(renewals-1)/renewals:
 			// Somebody else has it, or may have it before the next attempt.
 			return revision, true, nil
 		}

@@ -27,7 +27,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapwire"
-	"github.com/postern-mail/postern/internal/kvread"
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // Bucket is the key-value bucket of moves.
@@ -319,7 +319,7 @@ func (l *Ledger) follow(ctx context.Context, loaded chan<- struct{}) (complete b
 	if err != nil {
 		return false, err
 	}
-	defer kvread.Stop(watcher)
+	defer kvbucket.Stop(watcher)
 	for {
 		select {
 		case <-ctx.Done():

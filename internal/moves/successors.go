@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/folder"
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // SuccessorsBucket is the key-value bucket of successors.
@@ -93,8 +94,7 @@ func (s *Successors) Record(ctx context.Context, account string, from, to Place,
 		if err == nil {
 			return nil
 		}
-		var conflict *jetstream.APIError
-		if !errors.As(err, &conflict) || conflict.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence {
+		if !kvbucket.IsConflict(err) {
 			return fmt.Errorf("record successors of account %s: %w", account, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/keyring"
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 const (
@@ -116,7 +117,7 @@ func (s *Store) Begin(ctx context.Context, scope, id string, content []byte, pla
 	if err == nil {
 		return a, nil
 	}
-	if !errors.Is(err, jetstream.ErrKeyExists) {
+	if !kvbucket.IsConflict(err) {
 		return nil, fmt.Errorf("claim the request id: %w", err)
 	}
 	earlier, entry, err := s.read(ctx, a.key)

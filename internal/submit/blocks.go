@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/compose"
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/smtpconn"
 )
 
@@ -70,7 +71,7 @@ func (s *Store) CreateBlock(ctx context.Context, block Block) (_ *Block, err err
 		return nil, err
 	}
 	_, err = s.kv.Create(ctx, blockKey(block.Account, block.ID), value)
-	if isConflict(err) {
+	if kvbucket.IsConflict(err) {
 		return s.Block(ctx, block.Account, block.ID)
 	}
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // Create stores a submission with its message and returns it once both are
@@ -50,7 +52,7 @@ func (s *Store) Create(ctx context.Context, submission *Submission, giveUp time.
 		return nil, err
 	}
 	made.Revision, err = s.shard(made.ID).Create(ctx, submissionKey(made.Account, made.ID), value)
-	if isConflict(err) {
+	if kvbucket.IsConflict(err) {
 		return s.createdMeanwhile(ctx, made)
 	}
 	if err != nil {

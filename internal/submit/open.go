@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // markerTTL is how long it is remembered that a key was removed, for those who watch.
@@ -27,7 +29,7 @@ func (s *Store) open(ctx context.Context, account, id string, told int) error {
 		return err
 	}
 	_, err = s.shard(id).Create(ctx, openKey(account, id), value)
-	if err != nil && !isConflict(err) {
+	if err != nil && !kvbucket.IsConflict(err) {
 		return fmt.Errorf("open submission %s: %w", id, err)
 	}
 	return nil
@@ -93,7 +95,7 @@ func (s *Store) openEntry(ctx context.Context, account, id string) (noted openEn
 func (s *Store) Told(ctx context.Context, account, id string, number int) error {
 	for {
 		// A retry opens a submission anew meanwhile, and what it noted stays.
-		if err := s.told(ctx, account, id, number); !isConflict(err) {
+		if err := s.told(ctx, account, id, number); !kvbucket.IsConflict(err) {
 			return err
 		}
 	}
@@ -140,7 +142,7 @@ func (s *Store) closeIfDone(ctx context.Context, account, id string, revision ui
 		return false, nil
 	}
 	err = s.shard(id).Purge(ctx, openKey(account, id), jetstream.LastRevision(revision), jetstream.PurgeTTL(markerTTL))
-	if isConflict(err) {
+	if kvbucket.IsConflict(err) {
 		return false, nil
 	}
 	if err != nil {

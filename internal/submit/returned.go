@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // Mail that comes back names what was sent by its Message-ID or by its envelope id,
@@ -44,7 +46,7 @@ func indexTTL(made *Submission) time.Duration {
 func (s *Store) index(ctx context.Context, made *Submission) error {
 	for _, key := range sentKeys(made) {
 		_, err := s.kv.Create(ctx, key, []byte(made.ID), jetstream.KeyTTL(indexTTL(made)))
-		if err != nil && !isConflict(err) {
+		if err != nil && !kvbucket.IsConflict(err) {
 			return fmt.Errorf("index submission %s: %w", made.ID, err)
 		}
 	}

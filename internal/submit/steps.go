@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/smtpconn"
 )
 
@@ -102,7 +103,7 @@ func (s *Store) reopen(ctx context.Context, account, id string, told int) error 
 		if err == nil {
 			return nil
 		}
-		if !isConflict(err) {
+		if !kvbucket.IsConflict(err) {
 			return fmt.Errorf("open submission %s: %w", id, err)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 const (
@@ -190,7 +192,7 @@ func (s *Store) write(ctx context.Context, submission *Submission) error {
 	}
 	key := submissionKey(submission.Account, submission.ID)
 	revision, err := s.shard(submission.ID).Update(ctx, key, value, submission.Revision)
-	if isConflict(err) {
+	if kvbucket.IsConflict(err) {
 		return fmt.Errorf("submission %s: %w", submission.ID, ErrConflict)
 	}
 	if err != nil {
@@ -199,13 +201,6 @@ func (s *Store) write(ctx context.Context, submission *Submission) error {
 	submission.Revision = revision
 	s.waiting.tell(submission)
 	return nil
-}
-
-// isConflict reports whether a write was refused since somebody else's came first.
-func isConflict(err error) bool {
-	var api *jetstream.APIError
-	return errors.Is(err, jetstream.ErrKeyExists) ||
-		errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
 // Update changes a submission, again if somebody else was faster. It fails with

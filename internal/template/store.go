@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/limit"
 )
 
@@ -86,7 +87,7 @@ func (s *Store) Create(ctx context.Context, t *Stored) (*Stored, error) {
 		return nil, err
 	}
 	revision, err := s.kv.Create(ctx, made.ID, value)
-	if isConflict(err) {
+	if kvbucket.IsConflict(err) {
 		return nil, fmt.Errorf("template %s: %w", made.ID, ErrExists)
 	}
 	if err != nil {
@@ -204,7 +205,7 @@ func (s *Store) Update(ctx context.Context, id, etag string, change func(*Stored
 			next.Etag = etagOf(revision)
 			return &next, nil
 		}
-		if !isConflict(err) {
+		if !kvbucket.IsConflict(err) {
 			return nil, fmt.Errorf("update template %s: %w", id, err)
 		}
 	}
@@ -226,7 +227,7 @@ func (s *Store) Delete(ctx context.Context, id, etag string) error {
 		if err == nil {
 			return nil
 		}
-		if !isConflict(err) {
+		if !kvbucket.IsConflict(err) {
 			return fmt.Errorf("delete template %s: %w", id, err)
 		}
 	}
@@ -245,10 +246,6 @@ func encode(t *Stored) ([]byte, error) {
 }
 
 func etagOf(revision uint64) string { return strconv.FormatUint(revision, 36) }
-
-func isConflict(err error) bool {
-	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
-}
 
 // now is the time as records keep it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/postern-mail/postern/internal/kvread"
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 const (
@@ -69,7 +69,7 @@ func (s *Store) follow(ctx context.Context, reconnected <-chan nats.Status, load
 		s.warn(ctx, "watch the tokens", err)
 		return false, false
 	}
-	defer kvread.Stop(watcher)
+	defer kvbucket.Stop(watcher)
 	s.loaded.Store(false)
 	s.cache.advance(0)
 	shown := make(map[string]bool)

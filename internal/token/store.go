@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/limit"
 )
 
@@ -140,7 +141,7 @@ func (s *Store) Create(ctx context.Context, secret Secret, t *Token) (*Token, er
 		return nil, err
 	}
 	revision, err := s.kv.Create(ctx, tokenPrefix+made.ID, value)
-	if isConflict(err) {
+	if kvbucket.IsConflict(err) {
 		there, err := s.load(ctx, made.ID)
 		if err == nil && there.hash != hash {
 			err = fmt.Errorf("create token %s: there is another one with this id", made.ID)
@@ -234,7 +235,7 @@ func (s *Store) change(ctx context.Context, id, etag string, change func(*Token)
 		if err == nil {
 			return s.remember(id, value, revision)
 		}
-		if !isConflict(err) {
+		if !kvbucket.IsConflict(err) {
 			return nil, fmt.Errorf("change token %s: %w", id, err)
 		}
 	}
@@ -261,7 +262,7 @@ func (s *Store) Delete(ctx context.Context, id, etag string) error {
 			s.forgetUse(ctx, id)
 			return nil
 		}
-		if !isConflict(err) {
+		if !kvbucket.IsConflict(err) {
 			return fmt.Errorf("delete token %s: %w", id, err)
 		}
 	}
@@ -299,8 +300,4 @@ func (s *Store) remember(id string, value []byte, revision uint64) (*Token, erro
 func (s *Store) cached(t *stored) *Token {
 	_, use := s.cache.get(t.ID)
 	return joined(&entry{stored: t}, use)
-}
-
-func isConflict(err error) bool {
-	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }

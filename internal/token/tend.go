@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 const (
@@ -91,7 +93,7 @@ func (s *Store) sweep(ctx context.Context) {
 			continue
 		}
 		err := s.kv.Purge(ctx, tokenPrefix+e.id, jetstream.LastRevision(e.revision), jetstream.PurgeTTL(markerTTL))
-		if err != nil && !isConflict(err) {
+		if err != nil && !kvbucket.IsConflict(err) {
 			s.warn(ctx, "forget tokens that ended long ago", err)
 			return
 		}

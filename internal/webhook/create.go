@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/limit"
 	"github.com/postern-mail/postern/internal/secret"
 )
@@ -77,7 +78,7 @@ func (r *registry) create(ctx context.Context, w *Webhook, requestID string) (*W
 	switch {
 	case err == nil:
 		return r.get(ctx, w.ID)
-	case !errors.Is(err, jetstream.ErrKeyExists):
+	case !kvbucket.IsConflict(err):
 		return nil, fmt.Errorf("create webhook %s: %w", w.ID, err)
 	}
 	// The same request at the same time gives the one webhook.
@@ -105,7 +106,7 @@ func (r *registry) claim(ctx context.Context, request string, w *Webhook, digest
 	if err == nil {
 		return nil, nil
 	}
-	if !errors.Is(err, jetstream.ErrKeyExists) {
+	if !kvbucket.IsConflict(err) {
 		return nil, fmt.Errorf("claim the request id: %w", err)
 	}
 	earlier, at, err := r.claimed(ctx, key, place, digest)

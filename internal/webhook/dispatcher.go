@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/postern-mail/postern/internal/kvread"
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 const (
@@ -96,7 +96,7 @@ func (d *dispatcher) followOnce(ctx context.Context, reconnected <-chan nats.Sta
 	if err != nil {
 		return false, err
 	}
-	defer kvread.Stop(watcher)
+	defer kvbucket.Stop(watcher)
 	seen := make(map[string]bool)
 	changed := d.registry.box.Changed()
 	var otherKeys <-chan struct{} // nil as long as all has been readable

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // healthRecord is how a webhook fares, shared by the nodes. It is written when
@@ -76,7 +78,7 @@ func (r *registry) noteHealth(ctx context.Context, id string, change func(*healt
 		if err == nil {
 			return after, nil
 		}
-		if !isConflict(err) {
+		if !kvbucket.IsConflict(err) {
 			return before, fmt.Errorf("note the health of webhook %s: %w", id, err)
 		}
 	}

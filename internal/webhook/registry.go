@@ -15,7 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/postern-mail/postern/internal/kvread"
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -139,7 +139,7 @@ func (r *registry) count(ctx context.Context) (n int, err error) {
 
 // readAll gives every webhook and every health record there is.
 func (r *registry) readAll(ctx context.Context, take func(jetstream.KeyValueEntry)) error {
-	return kvread.Each(ctx, r.kv, []string{webhookPrefix + "*", healthPrefix + "*"}, take)
+	return kvbucket.Each(ctx, r.kv, []string{webhookPrefix + "*", healthPrefix + "*"}, take)
 }
 
 // update applies change to a webhook as it is now and stores the result. It
@@ -180,7 +180,7 @@ func (r *registry) update(ctx context.Context, id, etag string, change func(*Web
 		if err == nil {
 			return r.get(ctx, id)
 		}
-		if !isConflict(err) {
+		if !kvbucket.IsConflict(err) {
 			return nil, fmt.Errorf("update webhook %s: %w", id, err)
 		}
 	}
@@ -209,7 +209,7 @@ func (r *registry) remove(ctx context.Context, id, etag string) error {
 		}
 		// Purge, unlike Delete, also removes the sealed secrets at once.
 		err = r.kv.Purge(ctx, webhookPrefix+id, jetstream.LastRevision(entry.Revision()), jetstream.PurgeTTL(markerTTL))
-		if isConflict(err) {
+		if kvbucket.IsConflict(err) {
 			continue
 		}
 		if err != nil {
@@ -235,10 +235,6 @@ func contentDigest(w *Webhook) ([]byte, error) {
 	}
 	hash := sha256.Sum256(content)
 	return hash[:], nil
-}
-
-func isConflict(err error) bool {
-	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }
 
 // now is the time as records keep it.

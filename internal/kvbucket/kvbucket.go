@@ -1,5 +1,5 @@
-// Package kvread reads NATS buckets by watches, and ends those.
-package kvread
+// Package kvbucket is what all who keep records in NATS buckets have in common.
+package kvbucket
 
 import (
 	"context"
