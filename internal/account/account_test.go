@@ -1,7 +1,6 @@
 package account_test
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -69,22 +68,6 @@ func create(t *testing.T, registry *account.Registry, a *account.Account) *accou
 		t.Fatal(err)
 	}
 	return created
-}
-
-// eventually waits until condition holds.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
 }
 
 func wantError(t *testing.T, err, want error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/postern-mail/postern/internal/dovecottest"
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // dovecotAnn is ann on a real server.
@@ -102,7 +103,7 @@ func TestDo(t *testing.T) {
 	if _, refused := errors.AsType[*imapconn.AuthError](noop(t, connector, "ann")); !refused {
 		t.Error("a request after the change of password used the old one")
 	}
-	eventually(t, "the connection with the old password is closed", func() bool { return count.open.Load() == 0 })
+	waittest.For(t, "the connection with the old password to be closed", func() bool { return count.open.Load() == 0 })
 	setPassword(a.IMAP.Password)
 	if err := noop(t, connector, "ann"); err != nil {
 		t.Errorf("with the right password again: %v", err)
@@ -112,7 +113,7 @@ func TestDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, noop(t, connector, "ann"), account.ErrNotFound)
-	eventually(t, "the connection of the deleted account is closed", func() bool { return count.open.Load() == 0 })
+	waittest.For(t, "the connection of the deleted account to be closed", func() bool { return count.open.Load() == 0 })
 }
 
 func TestConnectorClose(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // provider is a token endpoint that rotates refresh tokens and accepts each of
@@ -305,7 +306,7 @@ func TestRefreshDuringNATSOutage(t *testing.T) {
 	if srv, err = natsd.Start(t.Context(), natsd.Config{DataDir: dir, Addr: srv.Addr()}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the token is known again", func() bool {
+	waittest.For(t, "the token to be known again", func() bool {
 		got, err := token(t.Context(), connector, a)
 		return err == nil && got == "access-1"
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // equal compares accounts, secrets by their values.
@@ -266,7 +267,7 @@ func TestConcurrentUpdatesAreAllKept(t *testing.T) {
 	}
 	wait.Wait()
 	for i, node := range nodes {
-		eventually(t, fmt.Sprintf("node %d sees all changes", i), func() bool {
+		waittest.For(t, fmt.Sprintf("node %d to see all changes", i), func() bool {
 			a, err := node.Get(t.Context(), "ann")
 			return err == nil && len(a.Labels) == writers+1
 		})
@@ -290,7 +291,7 @@ func TestDelete(t *testing.T) {
 	_, err := registry.Get(t.Context(), "ann")
 	wantError(t, err, account.ErrNotFound)
 	wantError(t, registry.Delete(t.Context(), "ann", ""), account.ErrNotFound)
-	eventually(t, "the other node sees the deletion", func() bool {
+	waittest.For(t, "the other node to see the deletion", func() bool {
 		_, err := other.Get(t.Context(), "ann")
 		return errors.Is(err, account.ErrNotFound)
 	})

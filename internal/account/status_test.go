@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 func TestStatus(t *testing.T) {
@@ -36,7 +37,7 @@ func TestStatus(t *testing.T) {
 	if mine.Etag != created.Etag {
 		t.Error("a status changed the etag")
 	}
-	eventually(t, "the other node sees the status", func() bool {
+	waittest.For(t, "the other node to see the status", func() bool {
 		a, err := reader.Get(t.Context(), "ann")
 		return err == nil && cmp.Diff(status, a.Status) == ""
 	})

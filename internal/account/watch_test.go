@@ -13,6 +13,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // watch runs a watch and passes on what it yields.
@@ -194,7 +195,7 @@ func TestWatchOutlivesRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := fmt.Sprint("after restart ", round)
-		eventually(t, "writing works again", func() bool {
+		waittest.For(t, "writing to work again", func() bool {
 			_, err := here.Update(t.Context(), "ann", "", func(a *account.Account) error {
 				a.DisplayName = name
 				return nil

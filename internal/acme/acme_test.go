@@ -28,22 +28,10 @@ import (
 	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/pebbletest"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 const domain = "postern.example.com"
-
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(60 * time.Second)
-	defer deadline.Stop()
-	for !condition() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("waited in vain for %s", what)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
 
 func newStore(t *testing.T) *Store {
 	t.Helper()
@@ -160,11 +148,11 @@ func TestIssuedAndRenewed(t *testing.T) {
 	listener := free(t)
 	authority := pebbletest.Start(t, pebbletest.Config{TLS: listener.Addr().String(), Life: 24 * time.Second})
 	n := start(t, authority, newStore(t), listener, nil)
-	await(t, "a certificate", func() bool { return n.leaf() != nil })
+	waittest.For(t, "a certificate", func() bool { return n.leaf() != nil })
 	first := n.leaf()
 	n.trusted(t, authority, domain)
 	n.trusted(t, authority, "www."+domain)
-	await(t, "the next certificate", func() bool { return !n.leaf().Equal(first) })
+	waittest.For(t, "the next certificate", func() bool { return !n.leaf().Equal(first) })
 	if !time.Now().Before(first.NotAfter) {
 		t.Error("it was renewed when it was too late")
 	}
@@ -176,7 +164,7 @@ func TestByHTTP(t *testing.T) {
 	listener := free(t)
 	authority := pebbletest.Start(t, pebbletest.Config{HTTP: listener.Addr().String(), Life: time.Hour})
 	n := start(t, authority, newStore(t), listener, func(cfg *Config) { cfg.HTTP = true })
-	await(t, "a certificate", func() bool { return n.leaf() != nil })
+	waittest.For(t, "a certificate", func() bool { return n.leaf() != nil })
 	if err := n.leaf().VerifyHostname("www." + domain); err != nil {
 		t.Error(err)
 	}
@@ -196,14 +184,14 @@ func TestAuthorityIsAway(t *testing.T) {
 	authority.SetDown(true)
 	store := newStore(t)
 	n := start(t, authority, store, listener, nil)
-	await(t, "several attempts to be told of", func() bool {
+	waittest.For(t, "several attempts to be told of", func() bool {
 		return strings.Count(n.logged.String(), "the authority gives no certificate for the API") > 2
 	})
 	if _, err := tls.Dial("tcp", n.addr, &tls.Config{ServerName: domain}); err == nil {
 		t.Error("a certificate from nowhere")
 	}
 	authority.SetDown(false)
-	await(t, "a certificate", func() bool { return n.leaf() != nil })
+	waittest.For(t, "a certificate", func() bool { return n.leaf() != nil })
 	n.trusted(t, authority, domain)
 
 	// The next start needs no authority.
@@ -211,7 +199,7 @@ func TestAuthorityIsAway(t *testing.T) {
 	n.stop()
 	authority.SetDown(true)
 	again := start(t, authority, store, free(t), nil)
-	await(t, "the stored certificate", func() bool { return again.leaf() != nil })
+	waittest.For(t, "the stored certificate", func() bool { return again.leaf() != nil })
 	if !again.leaf().Equal(first) || authority.Orders() != 1 {
 		t.Errorf("%d orders, and the stored certificate is another: %t", authority.Orders(), !again.leaf().Equal(first))
 	}
@@ -228,7 +216,7 @@ func TestTwoNodes(t *testing.T) {
 		cfg.Alone = func(ctx context.Context, _ func(context.Context) error) error { <-ctx.Done(); return nil }
 	})
 	orders := start(t, authority, store, free(t), nil)
-	await(t, "both to have a certificate", func() bool { return orders.leaf() != nil && other.leaf() != nil })
+	waittest.For(t, "both to have a certificate", func() bool { return orders.leaf() != nil && other.leaf() != nil })
 	if !orders.leaf().Equal(other.leaf()) || authority.Orders() != 1 {
 		t.Errorf("%d orders, certificates differ: %t", authority.Orders(), !orders.leaf().Equal(other.leaf()))
 	}
@@ -279,7 +267,7 @@ func TestUnreadableIsOrderedAnew(t *testing.T) {
 		}
 	}
 	n := start(t, authority, store, listener, nil)
-	await(t, "a certificate", func() bool { return n.leaf() != nil })
+	waittest.For(t, "a certificate", func() bool { return n.leaf() != nil })
 }
 
 func TestPause(t *testing.T) {

@@ -10,25 +10,8 @@ import (
 
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
+	"github.com/postern-mail/postern/internal/waittest"
 )
-
-// deadline bounds the waits for what takes a moment.
-const deadline = 30 * time.Second
-
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	end := time.NewTimer(deadline)
-	defer end.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-end.C:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
 
 func open(t *testing.T, js jetstream.JetStream, config Config) *Log {
 	t.Helper()
@@ -75,7 +58,7 @@ func TestList(t *testing.T) {
 		})
 	}
 	l.Add(&Entry{Time: began, Method: "TokenService.CreateToken", RequestID: "last"})
-	await(t, "the entries", func() bool {
+	waittest.For(t, "the entries", func() bool {
 		entries, _, err := l.List(t.Context(), Query{}, 0, 1)
 		return err == nil && len(entries) == 1 && entries[0].RequestID == "last"
 	})
@@ -131,7 +114,7 @@ func TestBounds(t *testing.T) {
 		long[i] = fmt.Sprintf("accounts/a/messages/%0200d", i)
 	}
 	l.Add(&Entry{Time: time.Now(), RequestID: "long", Resources: long})
-	await(t, "the last entries", func() bool {
+	waittest.For(t, "the last entries", func() bool {
 		got := all(t, l, Query{}, 100)
 		return len(got) == 10 && got[0].RequestID == "long" && len(got[0].Resources) == 1
 	})
@@ -156,7 +139,7 @@ func TestLost(t *testing.T) {
 	js := natsdtest.JetStream(t, server)
 	l := open(t, js, Config{})
 	l.Add(&Entry{Time: time.Now(), RequestID: "before"})
-	await(t, "the first entry", func() bool { return len(all(t, l, Query{}, 10)) == 1 })
+	waittest.For(t, "the first entry", func() bool { return len(all(t, l, Query{}, 10)) == 1 })
 	l.Close()
 
 	// Nothing takes entries out of the queue of a log that was closed.

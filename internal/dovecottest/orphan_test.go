@@ -10,9 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/postern-mail/postern/internal/dovecottest"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // victimVariable makes TestVictim, run in a process of its own, the victim of
@@ -64,14 +64,14 @@ func TestKilledTestBinaryLeavesNothing(t *testing.T) {
 		t.Fatal("the victim did not start its server")
 	}
 
-	waitFor(t, "the server to be gone", func() bool {
+	waittest.For(t, "the server to be gone", func() bool {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			conn.Close()
 		}
 		return errors.Is(err, syscall.ECONNREFUSED)
 	})
-	waitFor(t, "the server's files to be gone", func() bool {
+	waittest.For(t, "the server's files to be gone", func() bool {
 		entries, err := os.ReadDir(dir)
 		return err == nil && len(entries) == 0
 	})
@@ -84,19 +84,4 @@ func victimAddr(output *bufio.Scanner) string {
 		}
 	}
 	return ""
-}
-
-func waitFor(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for !condition() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("waited in vain for %s", what)
-		case <-ticker.C:
-		}
-	}
 }

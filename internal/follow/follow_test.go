@@ -15,20 +15,8 @@ import (
 
 	"github.com/postern-mail/postern/internal/follow"
 	"github.com/postern-mail/postern/internal/logtest"
+	"github.com/postern-mail/postern/internal/waittest"
 )
-
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	for !condition() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("waited in vain for %s", what)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
 
 func write(t *testing.T, name, text string) {
 	t.Helper()
@@ -72,7 +60,7 @@ func TestFiles(t *testing.T) {
 	defer func() { cancel(); <-done }()
 
 	write(t, a, "2a") // in the middle of a renewal
-	await(t, "the log to say so", func() bool { return strings.Contains(logged.String(), "the halves do not fit") })
+	waittest.For(t, "the log to say so", func() bool { return strings.Contains(logged.String(), "the halves do not fit") })
 	if got := files.Current(); got != "1a+1b" {
 		t.Errorf("holds %s while the files are of no use", got)
 	}
@@ -82,16 +70,16 @@ func TestFiles(t *testing.T) {
 	if err := os.Chtimes(b, past, past); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the new pair", func() bool { return files.Current() == "2a+2b" })
+	waittest.For(t, "the new pair", func() bool { return files.Current() == "2a+2b" })
 	if err := os.Remove(a); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the log to miss a file", func() bool { return strings.Contains(logged.String(), "no such file") })
+	waittest.For(t, "the log to miss a file", func() bool { return strings.Contains(logged.String(), "no such file") })
 	write(t, a, "2a")
-	await(t, "all to be well", func() bool { return strings.Contains(logged.String(), "are again as they are in force") })
+	waittest.For(t, "all to be well", func() bool { return strings.Contains(logged.String(), "are again as they are in force") })
 	write(t, a, "2c")
-	await(t, "the third", func() bool { return files.Current() == "2c+2b" })
-	await(t, "the changes to be told", func() bool {
+	waittest.For(t, "the third", func() bool { return files.Current() == "2c+2b" })
+	waittest.For(t, "the changes to be told", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return fmt.Sprint(told) == "[2a+2b 2c+2b]"

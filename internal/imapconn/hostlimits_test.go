@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // What is done in a turn is never seen more often within a window than there are
@@ -44,7 +46,7 @@ func TestTurns(t *testing.T) {
 			t.Errorf("%d turns within %s", perWindow+1, apart)
 		}
 	}
-	waitFor(t, "all turns to be free", turns.fresh)
+	waittest.For(t, "all turns to be free", turns.fresh)
 }
 
 // A turn that nobody ends does not stand in the way of others for ever.
@@ -88,7 +90,7 @@ func TestPatienceStandsBack(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "all to wait", func() bool {
+	waittest.For(t, "all to wait", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		h := l.hosts["a"]

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/internal/dovecottest"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // honest serves sessions at once, and counts them. Every command succeeds.
@@ -391,21 +392,7 @@ func TestPoolClosesAfterDisuse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "both connections to be closed", func() bool { return h.count("LOGOUT") == 2 })
-}
-
-func waitFor(tb testing.TB, what string, done func() bool) {
-	tb.Helper()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	ctx := testContext(tb)
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			tb.Fatalf("waited in vain for %s", what)
-		}
-	}
+	waittest.For(t, "both connections to be closed", func() bool { return h.count("LOGOUT") == 2 })
 }
 
 func TestPoolClose(t *testing.T) {
@@ -427,7 +414,7 @@ func TestPoolClose(t *testing.T) {
 	})
 	<-inside
 	wg.Go(func() { p.Close() })
-	waitFor(t, "the pool to refuse", func() bool { return errors.Is(p.Do(ctx, "", nil, noop(t)), ErrPoolClosed) })
+	waittest.For(t, "the pool to refuse", func() bool { return errors.Is(p.Do(ctx, "", nil, noop(t)), ErrPoolClosed) })
 	close(leave)
 	wg.Wait()
 }
@@ -461,7 +448,7 @@ func TestHostLimitsForget(t *testing.T) {
 	}
 	place.Release()
 	place.Release() // a second time does nothing
-	waitFor(t, "the host to be forgotten", func() bool {
+	waittest.For(t, "the host to be forgotten", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return len(l.hosts) == 0
@@ -483,7 +470,7 @@ func TestDovecotPoolOutlivesKick(t *testing.T) {
 				t.Errorf("%v: %v", mode, err)
 			}
 			srv.Kick(t, username)
-			waitFor(t, "the connection to break", func() bool {
+			waittest.For(t, "the connection to break", func() bool {
 				closed, pending, ok := probe(p.idle[0].t.raw)
 				return closed || pending || !ok
 			})

@@ -3,6 +3,8 @@ package imapconn
 import (
 	"sync"
 	"testing"
+
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // Somebody who makes many requests waits for them, and not who makes one: once both
@@ -33,7 +35,7 @@ func TestPoolLeavesOneForOthers(t *testing.T) {
 	// Another one comes: the next connection is theirs, before all who came earlier.
 	other := make(chan error, 1)
 	go func() { other <- p.Do(ctx, "", &DoOptions{For: "other"}, noop(t)) }()
-	waitFor(t, "the other one to be in line", func() bool { return p.slots.Waiting() == 18 })
+	waittest.For(t, "the other one to be in line", func() bool { return p.slots.Waiting() == 18 })
 	release <- struct{}{}
 	if err := <-other; err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -182,19 +183,6 @@ func (e *env) check(t *testing.T, box *secret.Box, id string) secret.KeyID {
 	return by
 }
 
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	end := time.Now().Add(60 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		<-tick.C
-	}
-}
-
 // holds watches that something stays as it is while looks of the nodes come and go.
 func holds(t *testing.T, what string, condition func() bool) {
 	t.Helper()
@@ -249,7 +237,7 @@ func TestRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	added := e.rotate(t, "key")
-	await(t, "records to be sealed anew", func() bool {
+	waittest.For(t, "records to be sealed anew", func() bool {
 		s := e.survey(t)
 		return s.Active == added && s.Records[added]["notes"] == 20 && s.Records[added]["derived keys"] == 1
 	})
@@ -293,7 +281,7 @@ func TestNewKeyWaitsForAllNodes(t *testing.T) {
 	second := e.start(t, "two", true, false)
 	former := first.box.Uses()
 	added := e.rotate(t, "one")
-	await(t, "the first node to know the key", func() bool {
+	waittest.For(t, "the first node to know the key", func() bool {
 		s := e.survey(t)
 		return len(s.Nodes) == 2 && slices.Contains(s.Nodes[0].Keys, added)
 	})
@@ -306,10 +294,10 @@ func TestNewKeyWaitsForAllNodes(t *testing.T) {
 		t.Errorf("key %d sealed", by)
 	}
 	e.copyFile(t, "one", "two")
-	await(t, "both nodes to seal with the new key", func() bool {
+	waittest.For(t, "both nodes to seal with the new key", func() bool {
 		return first.box.Uses() == added && second.box.Uses() == added
 	})
-	await(t, "the record to be sealed anew", func() bool { return e.check(t, second.box, "early") == added })
+	waittest.For(t, "the record to be sealed anew", func() bool { return e.check(t, second.box, "early") == added })
 	if err := errors.Join(first.Ready(), second.Ready()); err != nil {
 		t.Error(err)
 	}
@@ -339,13 +327,13 @@ func TestVeto(t *testing.T) {
 	e.copyFile(t, "one", "two")
 	former := first.box.Uses()
 	added := e.rotate(t, "one")
-	await(t, "the key to be the next", func() bool { return e.survey(t).Next == added })
+	waittest.For(t, "the key to be the next", func() bool { return e.survey(t).Next == added })
 	second := e.start(t, "two", true, false)
 	if s := e.survey(t); s.Next != 0 || s.Active != former {
 		t.Errorf("next is %d, active %d, after a start without it", s.Next, s.Active)
 	}
 	second.stop()
-	await(t, "the key to be the next again", func() bool { return e.survey(t).Next == added })
+	waittest.For(t, "the key to be the next again", func() bool { return e.survey(t).Next == added })
 }
 
 // A node that runs and lacks the key in use, as one that was cut off for long may,
@@ -361,14 +349,14 @@ func TestMissingKey(t *testing.T) {
 	added := e.rotate(t, "one")
 	// It asks nobody, as if the word of the one that is cut off had lapsed.
 	e.start(t, "one", false, true)
-	await(t, "the other node to use the new key", func() bool { return e.survey(t).Active == added })
+	waittest.For(t, "the other node to use the new key", func() bool { return e.survey(t).Active == added })
 	cutOff.run(t, false)
-	await(t, "the node to say what it lacks", func() bool {
+	waittest.For(t, "the node to say what it lacks", func() bool {
 		err := cutOff.Ready()
 		return err != nil && strings.Contains(err.Error(), fmt.Sprint(added)) && strings.Contains(err.Error(), e.file("two"))
 	})
 	e.copyFile(t, "one", "two")
-	await(t, "the node to be well", func() bool { return cutOff.Ready() == nil && cutOff.box.Uses() == added })
+	waittest.For(t, "the node to be well", func() bool { return cutOff.Ready() == nil && cutOff.box.Uses() == added })
 }
 
 // A key that has sealed before does not seal again.
@@ -378,7 +366,7 @@ func TestFormerKeyStaysFormer(t *testing.T) {
 	n := e.start(t, "key", false, true)
 	e.copyFile(t, "key", "old")
 	second := e.rotate(t, "key")
-	await(t, "the second key", func() bool { return e.survey(t).Active == second })
+	waittest.For(t, "the second key", func() bool { return e.survey(t).Active == second })
 	// With the old file in its place the node keeps what it has.
 	e.copyFile(t, "old", "key")
 	e.rotate(t, "old") // into another line, without the second key

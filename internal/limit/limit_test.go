@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/internal/limit"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 func TestRates(t *testing.T) {
@@ -131,7 +132,7 @@ func TestLineGoesByTurns(t *testing.T) {
 			}
 			order <- key
 		})
-		until(t, func() bool { return line.Waiting() == n+1 })
+		waittest.For(t, "the caller to be in line", func() bool { return line.Waiting() == n+1 })
 	}
 	for range 5 {
 		join("flood")
@@ -160,7 +161,7 @@ func TestLineKeepsAPlaceForOthers(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- line.Enter(t.Context(), "b") }()
-	until(t, func() bool { return line.Waiting() == 1 })
+	waittest.For(t, "the other one to be in line", func() bool { return line.Waiting() == 1 })
 	line.Leave("a")
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -182,7 +183,7 @@ func TestLineForgetsThoseWhoGo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- line.Enter(ctx, "b") }()
-	until(t, func() bool { return line.Waiting() == 1 })
+	waittest.For(t, "the other one to be in line", func() bool { return line.Waiting() == 1 })
 	cancel()
 	if err := <-done; err == nil {
 		t.Error("let in although it had gone")
@@ -235,18 +236,5 @@ func enter(t *testing.T, line *limit.Line, key string) {
 	defer cancel()
 	if err := line.Enter(ctx, key); err != nil {
 		t.Fatalf("%s does not get in: %v", key, err)
-	}
-}
-
-func until(t *testing.T, condition func() bool) {
-	t.Helper()
-	end := time.Now().Add(30 * time.Second)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		if time.Now().After(end) {
-			t.Fatal("waited in vain")
-		}
-		<-tick.C
 	}
 }

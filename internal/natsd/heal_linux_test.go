@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/natsd"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // A server whose disk is full says so, loses nothing that it has acknowledged,
@@ -57,7 +58,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	t.Logf("after %d messages: %v", stored, err)
 	var failure *natsd.StorageError
-	eventually(t, "the server to say that its disk is full", func() bool {
+	waittest.For(t, "the server to say that its disk is full", func() bool {
 		return errors.As(srv.Check(), &failure) && failure.Full
 	})
 	// What is stored can be read.
@@ -70,7 +71,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server to store again", func() bool { return srv.Check() == nil && publish() == nil })
+	waittest.For(t, "the server to store again", func() bool { return srv.Check() == nil && publish() == nil })
 	stored++
 	info, err := stream.Info(t.Context())
 	if err != nil {
@@ -81,20 +82,6 @@ func TestFullDisk(t *testing.T) {
 	}
 	if srv.Addr() == "" {
 		t.Error("the server has no address any more")
-	}
-}
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !condition(); {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-t.Context().Done():
-			t.FailNow()
-		}
 	}
 }
 

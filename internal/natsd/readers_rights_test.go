@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // Whatever a reader tries, nothing of it gets through.
@@ -47,7 +49,7 @@ func TestReaderCannot(t *testing.T) {
 		t.Error("the consumer of a webhook is deleted")
 	}
 	r.publish(t, 21, 21) // all that was sent before has been handled
-	eventually(t, "the copy to go on", func() bool {
+	waittest.For(t, "the copy to go on", func() bool {
 		stream, err := js.Stream(t.Context(), logName)
 		return err == nil && stream.CachedInfo().State.LastSeq == 21
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // A reader's view of a server: the log with its copy, and a connection.
@@ -78,7 +79,7 @@ func (r *readable) jetStream(t *testing.T) jetstream.JetStream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the copy of the log", func() bool {
+	waittest.For(t, "the copy of the log", func() bool {
 		_, err := js.Stream(t.Context(), logName)
 		return err == nil
 	})
@@ -135,7 +136,7 @@ func TestReaderRevoked(t *testing.T) {
 		return conn
 	}
 	var kept *nats.Conn
-	eventually(t, "the new reader to be let in", func() bool {
+	waittest.For(t, "the new reader to be let in", func() bool {
 		kept = connect(other.Reveal())
 		return kept != nil
 	})
@@ -143,7 +144,7 @@ func TestReaderRevoked(t *testing.T) {
 	if err := natsd.RevokeCredential(r.dir, "app"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the connection to be closed", ended.IsClosed)
+	waittest.For(t, "the connection to be closed", ended.IsClosed)
 	if connect(r.url) != nil {
 		t.Error("a revoked reader is let in")
 	}
@@ -155,7 +156,7 @@ func TestReaderRevoked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the former credentials to end", kept.IsClosed)
+	waittest.For(t, "the former credentials to end", kept.IsClosed)
 	if connect(other.Reveal()) != nil || connect(again.Reveal()) == nil {
 		t.Error("the former credentials are good, or the new ones are not")
 	}
@@ -164,7 +165,7 @@ func TestReaderRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	copied := filepath.Join(r.dir, "jetstream", "COPIER", "streams", logName)
-	eventually(t, "the copy to be removed", func() bool {
+	waittest.For(t, "the copy to be removed", func() bool {
 		_, err := os.Stat(copied)
 		return errors.Is(err, os.ErrNotExist)
 	})

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/daemontest"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // Cluster starts three servers as one cluster, as an operator's NATS may be, and
@@ -57,19 +57,12 @@ func Cluster(tb testing.TB) jetstream.JetStream {
 	return js
 }
 
-// awaitLeader waits until the servers have found each other, and stores what they are
+// awaitLeader waits until the servers have found each other and store what they are
 // asked to.
 func awaitLeader(tb testing.TB, js jetstream.JetStream) {
 	tb.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); ; <-tick.C {
+	waittest.For(tb, "the cluster to store", func() bool {
 		_, err := js.CreateOrUpdateKeyValue(tb.Context(), jetstream.KeyValueConfig{Bucket: "ready", Replicas: 3})
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			tb.Fatal(err)
-		}
-	}
+		return err == nil
+	})
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/postern-mail/postern/internal/smtpconn"
 	"github.com/postern-mail/postern/internal/smtptest"
 	"github.com/postern-mail/postern/internal/submit"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 func TestMain(m *testing.M) {
@@ -215,24 +216,11 @@ func TestWhatIsCreatedIsSentAndSaved(t *testing.T) {
 	if w.mailbox.saved.Load() != 1 {
 		t.Errorf("%d copies saved", w.mailbox.saved.Load())
 	}
-	eventually(t, "the message is forgotten", func() bool {
+	waittest.For(t, "the message to be forgotten", func() bool {
 		_, err := w.store.Body(t.Context(), "ann", made.ID)
 		_, gone := errors.AsType[*submit.BodyError](err)
 		return gone
 	})
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("in vain was it waited that %s", what)
-		}
-		<-tick.C
-	}
 }
 
 func TestTransitionsAreToldOnceAndThenForgotten(t *testing.T) {

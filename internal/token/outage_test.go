@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/access"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // A watch that has fallen silent, as when NATS moves the bucket to another server, does
@@ -16,7 +17,7 @@ func TestSilentWatch(t *testing.T) {
 	t.Parallel()
 	stores, js := nodes(t, 2, Config{})
 	made := create(t, stores[0], reader())
-	await(t, "the other node to know the token", func() bool { _, err := show(stores[1], made); return err == nil })
+	waittest.For(t, "the other node to know the token", func() bool { _, err := show(stores[1], made); return err == nil })
 	who, err := show(stores[1], made)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +40,7 @@ func TestSilentWatch(t *testing.T) {
 	if _, err := stores[0].Revoke(t.Context(), made.ID(), ""); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the caller at the other node to be told", func() bool { return isOver(who) })
+	waittest.For(t, "the caller at the other node to be told", func() bool { return isOver(who) })
 	t.Logf("in force after %s", time.Since(began))
 }
 
@@ -65,7 +66,7 @@ func TestRestoredBucket(t *testing.T) {
 	if _, err := s.Revoke(t.Context(), old.ID(), ""); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the watch to have come to the end", func() bool { return s.cache.reached() >= 8 })
+	waittest.For(t, "the watch to have come to the end", func() bool { return s.cache.reached() >= 8 })
 
 	if err := js.DeleteStream(t.Context(), stream); err != nil {
 		t.Fatal(err)
@@ -77,11 +78,11 @@ func TestRestoredBucket(t *testing.T) {
 	if _, err := restored.Put(t.Context(), tokenPrefix+old.ID(), backup.Value()); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "a token that was made later to be nobody's", func() bool {
+	waittest.For(t, "a token that was made later to be nobody's", func() bool {
 		_, err := show(s, later)
 		return isOver(who) && errors.Is(err, access.ErrInvalid)
 	})
-	await(t, "a token that was revoked later to be taken again", func() bool { _, err := show(s, old); return err == nil })
+	waittest.For(t, "a token that was revoked later to be taken again", func() bool { _, err := show(s, old); return err == nil })
 	if all := s.All(); len(all) != 1 {
 		t.Errorf("%d tokens are listed", len(all))
 	}

@@ -19,25 +19,11 @@ import (
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // deadline bounds the waits for what takes a moment.
 const deadline = 30 * time.Second
-
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	end := time.NewTimer(deadline)
-	defer end.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-end.C:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
 
 func newBox(t *testing.T) *secret.Box {
 	t.Helper()
@@ -113,7 +99,7 @@ func TestAuthenticate(t *testing.T) {
 	if err != nil || who.ID != "tokens/"+made.ID() || !who.Has(access.MessagesRead) || !slices.Equal(who.Accounts, []string{"ann"}) {
 		t.Fatalf("it is %+v, %v", who, err)
 	}
-	await(t, "the other node to know the token", func() bool { _, err := show(two, made); return err == nil })
+	waittest.For(t, "the other node to know the token", func() bool { _, err := show(two, made); return err == nil })
 
 	other := NewSecret()
 	body := textPrefix + made.ID() + other.text.Reveal()[len(textPrefix)+idLength:textLength-sumLength]
@@ -142,7 +128,7 @@ func TestRevocationReachesEveryNode(t *testing.T) {
 	made := create(t, stores[0], reader())
 	callers := make([]access.Principal, len(stores))
 	for i, s := range stores {
-		await(t, "a node to know the token", func() bool {
+		waittest.For(t, "a node to know the token", func() bool {
 			who, err := show(s, made)
 			callers[i] = who
 			return err == nil
@@ -157,7 +143,7 @@ func TestRevocationReachesEveryNode(t *testing.T) {
 		t.Errorf("on the node that revoked it, it is still taken: %v", err)
 	}
 	for i, who := range callers {
-		await(t, "a caller to be told", func() bool { return isOver(who) })
+		waittest.For(t, "a caller to be told", func() bool { return isOver(who) })
 		_, err := show(stores[i], made)
 		if ended, ok := errors.AsType[*access.EndedError](err); !ok || ended.ID != who.ID || !errors.Is(err, access.ErrInvalid) {
 			t.Errorf("node %d: %v", i, err)
@@ -176,7 +162,7 @@ func TestRevocationReachesEveryNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range stores {
-		await(t, "the token to be forgotten", func() bool { return len(s.All()) == 0 })
+		waittest.For(t, "the token to be forgotten", func() bool { return len(s.All()) == 0 })
 	}
 }
 
@@ -195,7 +181,7 @@ func TestUpdateEndsCallsOnlyForOtherRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	update(func(k *Token) { k.DisplayName = "another" })
-	await(t, "the new name", func() bool {
+	waittest.For(t, "the new name", func() bool {
 		k, err := stores[0].Get(t.Context(), made.ID())
 		return err == nil && k.DisplayName == "another"
 	})
@@ -212,7 +198,7 @@ func TestUpdateEndsCallsOnlyForOtherRights(t *testing.T) {
 			t.Fatal(err)
 		}
 		update(change)
-		await(t, "the end of a call", func() bool { return isOver(who) })
+		waittest.For(t, "the end of a call", func() bool { return isOver(who) })
 	}
 	if who, err = show(stores[0], made); err != nil || !who.Has(access.EventsRead) || who.Has(access.MessagesRead) {
 		t.Errorf("after the changes it is %+v, %v", who, err)
@@ -338,7 +324,7 @@ func TestStoredBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await(t, "the overwritten token to be nobody's", func() bool { _, err := show(s, other); return errors.Is(err, access.ErrInvalid) })
+	waittest.For(t, "the overwritten token to be nobody's", func() bool { _, err := show(s, other); return errors.Is(err, access.ErrInvalid) })
 	if _, err := show(s, made); err != nil {
 		t.Errorf("the copied token is not taken any more: %v", err)
 	}
@@ -365,7 +351,7 @@ func TestLastUse(t *testing.T) {
 	}
 	etag := k.Etag
 	stores[0].Close()
-	await(t, "the other node to know", func() bool {
+	waittest.For(t, "the other node to know", func() bool {
 		k, err := stores[1].Get(t.Context(), made.ID())
 		return err == nil && !k.LastUseTime.Before(began)
 	})
@@ -406,7 +392,7 @@ func TestSealedAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the record to be read", func() bool { return s.cache.reached() >= revision })
+	waittest.For(t, "the record to be read", func() bool { return s.cache.reached() >= revision })
 	if after, err := s.Get(t.Context(), made.ID()); err != nil || after.Etag != before.Etag {
 		t.Errorf("the etag was %q, is %v (%v)", before.Etag, after, err)
 	}
@@ -439,7 +425,7 @@ func TestSweep(t *testing.T) {
 	s.sweep(t.Context())
 	want := []string{second, third, alive.ID()}
 	slices.Sort(want)
-	await(t, "only the latest to be listed", func() bool {
+	waittest.For(t, "only the latest to be listed", func() bool {
 		var ids []string
 		for _, k := range s.All() {
 			ids = append(ids, k.ID)

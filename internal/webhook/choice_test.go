@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // What a webhook does not choose any more is not sent, however long it has waited, nor
@@ -27,7 +29,7 @@ func TestChoosesAgainBeforeEachTry(t *testing.T) {
 	hook := h.hook(s.URL, nil)
 	h.run()
 	waiting := h.happen("ann", 1)
-	eventually(t, "the event to be parked", func() bool {
+	waittest.For(t, "the event to be parked", func() bool {
 		n, err := h.retries.parked(t.Context(), hook.ID)
 		return err == nil && n == 1
 	})
@@ -38,7 +40,7 @@ func TestChoosesAgainBeforeEachTry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the parked event to be dropped", func() bool {
+	waittest.For(t, "the parked event to be dropped", func() bool {
 		n, err := h.retries.parked(t.Context(), hook.ID)
 		return err == nil && n == 0
 	})
@@ -67,7 +69,7 @@ func TestRedrivesWhatIsChosen(t *testing.T) {
 	hook := h.hook(s.URL, nil)
 	h.run()
 	anns, bobs := h.happen("ann", 1), h.happen("bob", 1)
-	eventually(t, "two dead letters", func() bool {
+	waittest.For(t, "two dead letters", func() bool {
 		letters, _, err := h.DeadLetters(t.Context(), hook.ID, 0, 10)
 		return err == nil && len(letters) == 2
 	})
@@ -109,10 +111,10 @@ func TestGetSeen(t *testing.T) {
 	}
 	check() // on a node that has not heard of it
 	h.run()
-	eventually(t, "the node to hear of it", func() bool { return h.known.get(hook.ID) != nil })
+	waittest.For(t, "the node to hear of it", func() bool { return h.known.get(hook.ID) != nil })
 	check()
 	if err := h.Delete(t.Context(), hook.ID, ""); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the node to hear that it is gone", func() bool { return h.known.get(hook.ID) == nil })
+	waittest.For(t, "the node to hear that it is gone", func() bool { return h.known.get(hook.ID) == nil })
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // verify checks a request's signature by the specification's own words.
@@ -94,7 +95,7 @@ func TestOneBadEventBlocksNothing(t *testing.T) {
 	s.untilAccepted(t, slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == ids[3] }))
 
 	var letters []DeadLetter
-	eventually(t, "a dead letter", func() bool {
+	waittest.For(t, "a dead letter", func() bool {
 		var err error
 		if letters, _, err = h.DeadLetters(t.Context(), hook.ID, 0, 10); err != nil {
 			t.Fatal(err)
@@ -135,7 +136,7 @@ func TestLogsAttempts(t *testing.T) {
 	h.run()
 	id := h.happen("ann", 1)[0]
 	var attempts []Attempt
-	eventually(t, "two attempts in their log", func() bool {
+	waittest.For(t, "two attempts in their log", func() bool {
 		var err error
 		if attempts, err = h.Attempts(t.Context(), hook.ID, 0); err != nil {
 			t.Fatal(err)
@@ -187,7 +188,7 @@ func TestDownForADayAndBack(t *testing.T) {
 	// Parked for hours, but sent as soon as the endpoint answers.
 	up.Store(true)
 	s.untilAccepted(t, ids)
-	eventually(t, "the webhook to be well", func() bool {
+	waittest.For(t, "the webhook to be well", func() bool {
 		found, err := h.Get(t.Context(), hook.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -247,7 +248,7 @@ func TestGoneDisables(t *testing.T) {
 	h.hook(witness.URL, func(w *Webhook) { w.Types = []event.Type{event.TypeWebhookDisabled} })
 	h.run()
 	first := h.happen("ann", 1)
-	eventually(t, "the webhook to be disabled", func() bool {
+	waittest.For(t, "the webhook to be disabled", func() bool {
 		found, err := h.Get(t.Context(), hook.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -287,7 +288,7 @@ func TestDisablesWhatFailsForLong(t *testing.T) {
 	hook := h.hook(s.URL, nil)
 	h.run()
 	h.happen("ann", 100)
-	eventually(t, "the webhook to be disabled", func() bool {
+	waittest.For(t, "the webhook to be disabled", func() bool {
 		found, err := h.Get(t.Context(), hook.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -491,7 +492,7 @@ func TestReplays(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.untilAccepted(t, early)
-	eventually(t, "the places of before to be gone", func() bool {
+	waittest.For(t, "the places of before to be gone", func() bool {
 		names, err := h.log.Durables(t.Context(), readersPrefix)
 		if err != nil {
 			t.Fatal(err)
@@ -563,7 +564,7 @@ func TestDeletionLeavesNothing(t *testing.T) {
 	hook := h.hook(s.URL, nil)
 	h.run()
 	h.happen("ann", 1)
-	eventually(t, "a parked event", func() bool {
+	waittest.For(t, "a parked event", func() bool {
 		b, err := h.Backlog(t.Context(), hook)
 		if err != nil {
 			t.Fatal(err)
@@ -576,7 +577,7 @@ func TestDeletionLeavesNothing(t *testing.T) {
 	if err := h.Delete(t.Context(), hook.ID, ""); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "nothing to be left", func() bool {
+	waittest.For(t, "nothing to be left", func() bool {
 		left, err := h.withMessages(t.Context())
 		if err != nil {
 			t.Fatal(err)

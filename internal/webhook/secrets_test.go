@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/secret"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 // Neither the secret, nor the values of headers, nor the URL, which may hold a
@@ -28,14 +29,14 @@ func TestSecretsAreStoredSealed(t *testing.T) {
 	}
 	h.run()
 	h.happen("ann", 2)
-	eventually(t, "dead letters", func() bool {
+	waittest.For(t, "dead letters", func() bool {
 		letters, _, err := h.DeadLetters(t.Context(), hook.ID, 0, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return len(letters) == 2
 	})
-	eventually(t, "noted attempts", func() bool {
+	waittest.For(t, "noted attempts", func() bool {
 		attempts, err := h.Attempts(t.Context(), hook.ID, 0)
 		if err != nil {
 			t.Fatal(err)
