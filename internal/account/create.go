@@ -140,7 +140,7 @@ func (r *Registry) create(ctx context.Context, a *Account, request string) (*Acc
 		return nil, err
 	}
 	a.IdentityKey = secret.New(string(randomBytes(32)))
-	a.CreateTime = now()
+	a.CreateTime = kvbucket.Now()
 	a.UpdateTime = a.CreateTime
 	a.ConnectionRevision = newConnectionRevision()
 	value, err := encode(r.box, a, 1, request)

@@ -3,9 +3,9 @@ package account
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -193,5 +193,5 @@ func openEndpoint(s *secret.Sealer, prefix string, rec *endpointRecord) Endpoint
 }
 
 func (rec *record) etag() string {
-	return strconv.FormatInt(rec.CreateTime.UnixMicro(), 36) + "-" + strconv.FormatUint(rec.Revision, 36)
+	return kvbucket.Etag(rec.CreateTime, rec.Revision)
 }

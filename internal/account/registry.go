@@ -199,7 +199,7 @@ func (r *Registry) Update(ctx context.Context, id, etag string, change func(*Acc
 		if !next.IMAP.sameConnection(current.account.IMAP) || next.Reconnects != current.account.Reconnects {
 			next.ConnectionRevision = newConnectionRevision()
 		}
-		next.UpdateTime = now()
+		next.UpdateTime = kvbucket.Now()
 		err = r.replace(ctx, current, next, current.revision+1)
 		if err == nil {
 			return r.cache.read(id)
@@ -289,6 +289,3 @@ func (r *Registry) Delete(ctx context.Context, id, etag string) error {
 	}
 	return fmt.Errorf("delete account %s: others changed it %d times in a row", id, updateAttempts)
 }
-
-// now is the time as records keep it.
-func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

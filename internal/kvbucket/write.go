@@ -2,6 +2,8 @@ package kvbucket
 
 import (
 	"errors"
+	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -16,4 +18,14 @@ func IsConflict(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// Now is the time as records keep it: in microseconds.
+func Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// Etag stands for a record that was created at a time, and changed so many times
+// since. The revision of its key will not do where the key is written without a change
+// of what users see, as when it is sealed anew.
+func Etag(created time.Time, changes uint64) string {
+	return strconv.FormatInt(created.UnixMicro(), 36) + "-" + strconv.FormatUint(changes, 36)
 }

@@ -80,7 +80,7 @@ func (s *Store) Create(ctx context.Context, t *Stored) (*Stored, error) {
 		return nil, err
 	}
 	made := *t
-	made.CreateTime = now()
+	made.CreateTime = kvbucket.Now()
 	made.UpdateTime = made.CreateTime
 	value, err := encode(&made)
 	if err != nil {
@@ -195,7 +195,7 @@ func (s *Store) Update(ctx context.Context, id, etag string, change func(*Stored
 		if next == *current {
 			return current, nil
 		}
-		next.ID, next.CreateTime, next.UpdateTime = current.ID, current.CreateTime, now()
+		next.ID, next.CreateTime, next.UpdateTime = current.ID, current.CreateTime, kvbucket.Now()
 		value, err := encode(&next)
 		if err != nil {
 			return nil, err
@@ -246,6 +246,3 @@ func encode(t *Stored) ([]byte, error) {
 }
 
 func etagOf(revision uint64) string { return strconv.FormatUint(revision, 36) }
-
-// now is the time as records keep it.
-func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

@@ -4,11 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/keyring"
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -83,7 +83,7 @@ func decode(box sealer, id string, value []byte, revision uint64) (*stored, erro
 	}
 	t := &Token{
 		ID: id, DisplayName: r.DisplayName, Creator: r.Creator, CreateTime: r.CreateTime, UpdateTime: r.UpdateTime,
-		ExpireTime: r.ExpireTime, RevokeTime: r.RevokeTime, Etag: strconv.FormatInt(r.CreateTime.UnixMicro(), 36) + "-" + strconv.FormatUint(r.Changes, 36),
+		ExpireTime: r.ExpireTime, RevokeTime: r.RevokeTime, Etag: kvbucket.Etag(r.CreateTime, r.Changes),
 		Grant: access.Grant{Scopes: r.Scopes, Accounts: r.Accounts, Labels: r.Labels},
 	}
 	s := &stored{Token: t, changes: r.Changes, revision: revision}
@@ -92,6 +92,3 @@ func decode(box sealer, id string, value []byte, revision uint64) (*stored, erro
 	}
 	return s, nil
 }
-
-// now is the time as records keep it.
-func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

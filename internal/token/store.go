@@ -132,7 +132,7 @@ func (s *Store) Create(ctx context.Context, secret Secret, t *Token) (*Token, er
 		}
 	}
 	made := t.clone()
-	made.ID, made.CreateTime, made.RevokeTime = secret.ID(), now(), time.Time{}
+	made.ID, made.CreateTime, made.RevokeTime = secret.ID(), kvbucket.Now(), time.Time{}
 	made.UpdateTime = made.CreateTime
 	made.normalize()
 	hash := secret.hash()
@@ -201,7 +201,7 @@ func (s *Store) Update(ctx context.Context, id, etag string, change func(*Token)
 func (s *Store) Revoke(ctx context.Context, id, etag string) (*Token, error) {
 	return s.change(ctx, id, etag, func(t *Token) error {
 		if t.RevokeTime.IsZero() {
-			t.RevokeTime = now()
+			t.RevokeTime = kvbucket.Now()
 		}
 		return nil
 	})
@@ -226,7 +226,7 @@ func (s *Store) change(ctx context.Context, id, etag string, change func(*Token)
 		if next.sameRights(current.Token) && next.DisplayName == current.DisplayName {
 			return s.cached(current), nil
 		}
-		next.UpdateTime = now()
+		next.UpdateTime = kvbucket.Now()
 		value, err := encode(s.config.Box, next, current.hash, current.changes+1)
 		if err != nil {
 			return nil, err

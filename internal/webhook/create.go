@@ -68,7 +68,7 @@ func (r *registry) create(ctx context.Context, w *Webhook, requestID string) (*W
 	if err := limit.Room("max-webhooks", "webhooks", there, r.most); err != nil {
 		return nil, err
 	}
-	w.CreateTime = now()
+	w.CreateTime = kvbucket.Now()
 	w.UpdateTime = w.CreateTime
 	value, err := encode(r.box, w, 1, request)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // endpoint sends events to one webhook with its present settings. Events that
@@ -406,7 +407,7 @@ func (e *endpoint) failed(ctx context.Context, a answer) {
 	if first {
 		h, err := e.registry.noteHealth(ctx, e.hook.ID, func(h *healthRecord) {
 			if h.FailingSince.IsZero() {
-				h.FailingSince, h.Error = now(), a.failure
+				h.FailingSince, h.Error = kvbucket.Now(), a.failure
 			}
 		})
 		if err != nil {

@@ -3,11 +3,11 @@ package webhook
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -115,7 +115,7 @@ func decode(box *secret.Box, id string, value []byte, kvRevision uint64) (*store
 		Disabled: rec.Disabled, DisableTime: rec.DisableTime, LastError: rec.LastError, occasion: rec.Occasion, untold: rec.Untold,
 		begin:      begin{generation: rec.Generation, place: eventlog.Place{After: after, Since: rec.Since}},
 		CreateTime: rec.CreateTime, UpdateTime: rec.UpdateTime,
-		Etag: strconv.FormatInt(rec.CreateTime.UnixMicro(), 36) + "-" + strconv.FormatUint(rec.Revision, 36),
+		Etag: kvbucket.Etag(rec.CreateTime, rec.Revision),
 	}
 	if len(rec.Headers) > 0 {
 		w.Headers = make(map[string]secret.String, len(rec.Headers))

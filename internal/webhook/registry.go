@@ -171,7 +171,7 @@ func (r *registry) update(ctx context.Context, id, etag string, change func(*Web
 		if same {
 			return r.get(ctx, id)
 		}
-		next.UpdateTime = now()
+		next.UpdateTime = kvbucket.Now()
 		value, err := encode(r.box, next, current.revision+1, current.request)
 		if err != nil {
 			return nil, err
@@ -236,6 +236,3 @@ func contentDigest(w *Webhook) ([]byte, error) {
 	hash := sha256.Sum256(content)
 	return hash[:], nil
 }
-
-// now is the time as records keep it.
-func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

@@ -17,6 +17,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/secret"
 )
@@ -179,7 +180,7 @@ func (w *Webhooks) Update(ctx context.Context, id, etag string, change func(*Web
 func (w *Webhooks) RotateSecret(ctx context.Context, id, etag string, overlap time.Duration) (*Webhook, error) {
 	fresh := newSecret()
 	return w.registry.update(ctx, id, etag, func(hook *Webhook) error {
-		hook.PreviousSecret, hook.PreviousExpiry = hook.Secret, now().Add(overlap)
+		hook.PreviousSecret, hook.PreviousExpiry = hook.Secret, kvbucket.Now().Add(overlap)
 		if overlap <= 0 {
 			hook.PreviousSecret, hook.PreviousExpiry = secret.String{}, time.Time{}
 		}
@@ -222,7 +223,7 @@ func (w *Webhooks) disable(ctx context.Context, id string, why Reason, detail st
 		if hook.Disabled != "" {
 			return nil
 		}
-		hook.Disabled, hook.DisableTime, hook.LastError = why, now(), detail
+		hook.Disabled, hook.DisableTime, hook.LastError = why, kvbucket.Now(), detail
 		hook.occasion, hook.untold = hook.occasion+1, true
 		return nil
 	})
