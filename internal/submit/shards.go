@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // shard is the bucket of a submission.
@@ -43,7 +45,7 @@ func (s *Store) watch(ctx context.Context, options ...jetstream.WatchOpt) (updat
 		}
 		forwarding.Go(func() {
 			defer cancel() // of the others, too
-			defer func() { _ = watcher.Stop() }()
+			defer kvbucket.Stop(watcher)
 			forward(ctx, watcher, all)
 		})
 	}
