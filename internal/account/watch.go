@@ -133,29 +133,19 @@ const feedBackoff = time.Second
 // cache holds all that was in the bucket.
 func (r *Registry) feed(ctx context.Context, conn *nats.Conn, loaded chan<- struct{}) {
 	defer close(r.done)
-	reconnected := conn.StatusChanged(nats.CONNECTED)
-	defer conn.RemoveStatusListener(reconnected)
-	for {
+	kvbucket.Follow(ctx, conn, feedBackoff, func(reconnected <-chan nats.Status) bool {
 		complete, again := r.follow(ctx, reconnected, loaded)
 		if complete {
 			loaded = nil
 		}
-		if again {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(feedBackoff):
-		}
-	}
+		return again
+	})
 }
 
 // follow reads the bucket and then its changes, until the watch or ctx ends.
 // Complete says that the whole bucket was read. Again says that the connection
-// was lost and is back: the NATS client would resume the watch by itself, but
-// only after it has missed heartbeats, which was measured to take 15 to 20 s. Or
-// that there are other keys, with which what could not be read may open.
+// was lost and is back, or that there are other keys, with which what could not be
+// read may open.
 func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, loaded chan<- struct{}) (complete, again bool) {
 	watcher, err := r.kv.WatchFiltered(ctx, []string{accountPrefix + "*", statusPrefix + "*"})
 	if err != nil {

@@ -31,22 +31,13 @@ const (
 // feed keeps the cache up to date until ctx ends. It closes loaded once the cache
 // holds all that was in the bucket.
 func (s *Store) feed(ctx context.Context, conn *nats.Conn, loaded chan<- struct{}) {
-	reconnected := conn.StatusChanged(nats.CONNECTED)
-	defer conn.RemoveStatusListener(reconnected)
-	for {
+	kvbucket.Follow(ctx, conn, feedBackoff, func(reconnected <-chan nats.Status) bool {
 		complete, again := s.follow(ctx, reconnected, loaded)
 		if complete {
 			loaded = nil
 		}
-		if again {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(feedBackoff):
-		}
-	}
+		return again
+	})
 }
 
 // follow reads the bucket and then its changes, until the watch or ctx ends.

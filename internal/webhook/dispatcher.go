@@ -74,23 +74,18 @@ func (w *Webhooks) Run(ctx context.Context, bodies Bodies) error {
 
 // follow keeps an endpoint for each webhook that there is, until ctx ends.
 func (d *dispatcher) follow(ctx context.Context) {
-	reconnected := d.conn.StatusChanged(nats.CONNECTED)
-	defer d.conn.RemoveStatusListener(reconnected)
-	for ctx.Err() == nil {
+	kvbucket.Follow(ctx, d.conn, restartPause, func(reconnected <-chan nats.Status) bool {
 		again, err := d.followOnce(ctx, reconnected)
 		if err != nil && ctx.Err() == nil {
 			d.config.Logger.Warn("watch the webhooks", "error", err)
 		}
-		if !again {
-			pause(ctx, restartPause)
-		}
-	}
+		return again
+	})
 }
 
 // followOnce reads all webhooks and then their changes, until the watch or ctx
-// ends. Again says that the connection was lost and is back: the NATS client
-// would resume the watch by itself, but only after it has missed heartbeats. Or
-// that there are other keys, with which what could not be read may open.
+// ends. Again says that the connection was lost and is back, or that there are other
+// keys, with which what could not be read may open.
 func (d *dispatcher) followOnce(ctx context.Context, reconnected <-chan nats.Status) (again bool, err error) {
 	watcher, err := d.registry.kv.WatchFiltered(ctx, []string{webhookPrefix + "*", healthPrefix + "*"})
 	if err != nil {
