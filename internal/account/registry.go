@@ -154,10 +154,6 @@ func (r *Registry) load(ctx context.Context, id string) (entry, error) {
 // is not their own deadline which was too short.
 const storeTimeout = 10 * time.Second
 
-// updateAttempts bounds how often a change is tried again because somebody else
-// was faster. Each attempt that fails means that another write went through.
-const updateAttempts = 20
-
 // Update applies change to the present settings and stores the result. With a
 // non-empty etag the settings must still be those that the etag was given out
 // for, else it fails with [ErrEtagMismatch]. Change may be called several
@@ -167,48 +163,46 @@ const updateAttempts = 20
 func (r *Registry) Update(ctx context.Context, id, etag string, change func(*Account) error) (*Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	for range updateAttempts {
+	act := "update account " + id
+	err := kvbucket.Change(ctx, act, func() error {
 		current, err := r.load(ctx, id)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if etag != "" && etag != current.account.Etag {
-			return nil, fmt.Errorf("account %s: %w", id, ErrEtagMismatch)
+			return fmt.Errorf("account %s: %w", id, ErrEtagMismatch)
 		}
 		next := current.account.Clone()
 		if err := change(next); err != nil {
-			return nil, err
+			return err
 		}
 		next.keepFixed(current.account)
 		next.Normalize()
 		if err := next.validate(current.account); err != nil {
-			return nil, err
+			return err
 		}
 		if next.Backfill != current.account.Backfill {
-			return nil, &ValidationError{Fields: []FieldError{{
+			return &ValidationError{Fields: []FieldError{{
 				Field: "backfill", Description: "is settled when the account is created and cannot be changed",
 			}}}
 		}
 		same, err := sameSettings(current.account, next)
-		if err != nil {
-			return nil, err
-		}
-		if same {
-			return r.cache.read(id)
+		if err != nil || same {
+			return err
 		}
 		if !next.IMAP.sameConnection(current.account.IMAP) || next.Reconnects != current.account.Reconnects {
 			next.ConnectionRevision = newConnectionRevision()
 		}
 		next.UpdateTime = kvbucket.Now()
-		err = r.replace(ctx, current, next, current.revision+1)
-		if err == nil {
-			return r.cache.read(id)
+		if err := r.replace(ctx, current, next, current.revision+1); err != nil {
+			return fmt.Errorf("%s: %w", act, err)
 		}
-		if !kvbucket.IsConflict(err) {
-			return nil, fmt.Errorf("update account %s: %w", id, err)
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("update account %s: others changed it %d times in a row", id, updateAttempts)
+	return r.cache.read(id)
 }
 
 // keepFixed restores what a change of settings has no say in.
@@ -254,13 +248,14 @@ func (r *Registry) remember(id string, value []byte, kvRevision uint64) error {
 func (r *Registry) Delete(ctx context.Context, id, etag string) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	for range updateAttempts {
+	act := "delete account " + id
+	return kvbucket.Change(ctx, act, func() error {
 		got, err := r.kv.Get(ctx, accountKey(id))
 		if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 			return &NotFoundError{ID: id}
 		}
 		if err != nil {
-			return fmt.Errorf("delete account %s: %w", id, err)
+			return fmt.Errorf("%s: %w", act, err)
 		}
 		if etag != "" {
 			// Without an etag even a record that cannot be read can be deleted.
@@ -274,11 +269,8 @@ func (r *Registry) Delete(ctx context.Context, id, etag string) error {
 		}
 		// Purge, unlike Delete, also removes the sealed credentials at once.
 		err = r.kv.Purge(ctx, accountKey(id), jetstream.LastRevision(got.Revision()), jetstream.PurgeTTL(markerTTL))
-		if kvbucket.IsConflict(err) {
-			continue
-		}
 		if err != nil {
-			return fmt.Errorf("delete account %s: %w", id, err)
+			return fmt.Errorf("%s: %w", act, err)
 		}
 		r.cache.remove(id, got.Revision())
 		if err := r.kv.Purge(ctx, statusKey(id), jetstream.PurgeTTL(markerTTL)); err != nil {
@@ -286,6 +278,5 @@ func (r *Registry) Delete(ctx context.Context, id, etag string) error {
 			r.logger.Warn("remove the status of a deleted account", "account", id, "error", err)
 		}
 		return nil
-	}
-	return fmt.Errorf("delete account %s: others changed it %d times in a row", id, updateAttempts)
+	})
 }

@@ -52,32 +52,31 @@ func (rec *record) resolve(account string, seen []Seen) (folders []Folder, chang
 // record's revision. edit reports whether it changed anything; it may run more
 // than once, each time on a fresh copy.
 func (r *Registry) change(ctx context.Context, account string, edit func(*record) (bool, error)) (revision uint64, err error) {
-	age := cacheAge
-	for range maxTries {
+	age, act := cacheAge, "store folders of account "+account
+	err = kvbucket.Change(ctx, act, func() error {
 		rec, err := r.read(ctx, account, age)
 		if err != nil {
-			return 0, err
+			return err
 		}
+		revision, age = rec.revision, 0 // whoever is overtaken looks at what is stored
 		edited := &record{Folders: slices.Clone(rec.Folders), revision: rec.revision}
 		if changed, err := edit(edited); err != nil || !changed {
-			return rec.revision, err
+			return err
 		}
 		value, err := json.Marshal(edited)
 		if err != nil {
-			return 0, fmt.Errorf("encode folders of account %s: %w", account, err)
+			return fmt.Errorf("encode folders of account %s: %w", account, err)
 		}
 		// Update with revision 0 creates: it expects that there is none.
 		edited.revision, err = r.kv.Update(ctx, recordKey(account), value, rec.revision)
-		if err == nil {
-			r.keep(account, edited)
-			return edited.revision, nil
+		if err != nil {
+			return fmt.Errorf("%s: %w", act, err)
 		}
-		if !kvbucket.IsConflict(err) {
-			return 0, fmt.Errorf("store folders of account %s: %w", account, err)
-		}
-		age = 0
-	}
-	return 0, fmt.Errorf("store folders of account %s: others keep changing them", account)
+		r.keep(account, edited)
+		revision = edited.revision
+		return nil
+	})
+	return revision, err
 }
 
 // read returns the account's record, from memory if that is not older than age.

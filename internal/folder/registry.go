@@ -25,10 +25,6 @@ const cacheAge = 10 * time.Second
 // storePatience bounds the wait for the store where what was read before will do.
 const storePatience = time.Second
 
-// maxTries bounds how often a change of a record is tried anew because somebody
-// else changed it at the same time.
-const maxTries = 100
-
 // maxFolders bounds an account's record. Real mailboxes have some hundreds of
 // folders at most; a server that lists more than this is broken or hostile.
 const maxFolders = 5000

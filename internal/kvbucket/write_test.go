@@ -1,6 +1,8 @@
 package kvbucket_test
 
 import (
+	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,19 +14,72 @@ import (
 	"github.com/postern-mail/postern/internal/natsdtest"
 )
 
+// stores are where buckets are: on a single server, or with replicas.
+var stores = map[string]struct {
+	start    func(t *testing.T) jetstream.JetStream
+	replicas int
+}{
+	"a single server": {func(t *testing.T) jetstream.JetStream {
+		t.Helper()
+		return natsdtest.JetStream(t, natsdtest.Start(t, natsd.Config{}))
+	}, 1},
+	"three replicas": {func(t *testing.T) jetstream.JetStream { t.Helper(); return natsdtest.Cluster(t) }, 3},
+}
+
+// Changes by several nodes at once are all made.
+func TestChange(t *testing.T) {
+	t.Parallel()
+	for name, one := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kv, err := one.start(t).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "b", Replicas: one.replicas})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := kv.Put(t.Context(), "k", []byte("0")); err != nil {
+				t.Fatal(err)
+			}
+			const nodes, changes = 4, 25
+			var running sync.WaitGroup
+			for range nodes {
+				running.Go(func() {
+					for range changes {
+						if err := kvbucket.Change(t.Context(), "count", func() error { return increment(t.Context(), kv) }); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			running.Wait()
+			entry, err := kv.Get(t.Context(), "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := string(entry.Value()); got != strconv.Itoa(nodes*changes) {
+				t.Errorf("the count is %s, want %d", got, nodes*changes)
+			}
+		})
+	}
+}
+
+func increment(ctx context.Context, kv jetstream.KeyValue) error {
+	entry, err := kv.Get(ctx, "k")
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(string(entry.Value()))
+	if err != nil {
+		return err
+	}
+	_, err = kv.Update(ctx, "k", []byte(strconv.Itoa(n+1)), entry.Revision())
+	return err
+}
+
 // A conflict is known as one on a single server, and where the bucket has replicas,
 // which have other codes for it.
 func TestIsConflict(t *testing.T) {
 	t.Parallel()
-	for name, one := range map[string]struct {
-		start    func(t *testing.T) jetstream.JetStream
-		replicas int
-	}{
-		"a single server": {func(t *testing.T) jetstream.JetStream {
-			return natsdtest.JetStream(t, natsdtest.Start(t, natsd.Config{}))
-		}, 1},
-		"three replicas": {func(t *testing.T) jetstream.JetStream { return natsdtest.Cluster(t) }, 3},
-	} {
+	for name, one := range stores {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			kv, err := one.start(t).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "b", Replicas: one.replicas})

@@ -27,9 +27,6 @@ const (
 	maxSuccessors = 4000
 	// maxHops bounds the moves that are followed from one message.
 	maxHops = 16
-	// maxTries bounds how often a change is tried anew because somebody else
-	// changed the same at the same time.
-	maxTries = 100
 )
 
 // Place is a folder under one UIDVALIDITY.
@@ -79,7 +76,8 @@ func (s *Successors) Record(ctx context.Context, account string, from, to Place,
 		return nil
 	}
 	key := successorsKey(account, from)
-	for range maxTries {
+	act := "record successors of account " + account
+	return kvbucket.Change(ctx, act, func() error {
 		known, revision, err := s.load(ctx, key)
 		if err != nil {
 			return err
@@ -90,15 +88,11 @@ func (s *Successors) Record(ctx context.Context, account string, from, to Place,
 		}
 		known = append(known, more...)
 		known = known[max(0, len(known)-maxSuccessors):]
-		_, err = s.kv.Update(ctx, key, encodeSuccessors(known), revision)
-		if err == nil {
-			return nil
+		if _, err := s.kv.Update(ctx, key, encodeSuccessors(known), revision); err != nil {
+			return fmt.Errorf("%s: %w", act, err)
 		}
-		if !kvbucket.IsConflict(err) {
-			return fmt.Errorf("record successors of account %s: %w", account, err)
-		}
-	}
-	return fmt.Errorf("record successors of account %s: others keep changing them", account)
+		return nil
+	})
 }
 
 // Find gives what a message has become by the last of its moves, and false if

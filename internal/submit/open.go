@@ -93,12 +93,8 @@ func (s *Store) openEntry(ctx context.Context, account, id string) (noted openEn
 // that is noted.
 // Only the owner of the account's events calls it.
 func (s *Store) Told(ctx context.Context, account, id string, number int) error {
-	for {
-		// A retry opens a submission anew meanwhile, and what it noted stays.
-		if err := s.told(ctx, account, id, number); !kvbucket.IsConflict(err) {
-			return err
-		}
-	}
+	// A retry opens a submission anew meanwhile, and what it noted stays.
+	return kvbucket.Change(ctx, "note what was told of submission "+id, func() error { return s.told(ctx, account, id, number) })
 }
 
 func (s *Store) told(ctx context.Context, account, id string, number int) error {

@@ -85,21 +85,16 @@ func (s *Store) Match(ctx context.Context, account, messageID, envelopeID string
 // Doing so again changes nothing, and for a submission that is no longer kept there
 // is nothing to do.
 func (s *Store) Bounced(ctx context.Context, account, id string, addresses []string) error {
-	for {
+	return kvbucket.Change(ctx, "note what came back of submission "+id, func() error {
 		submission, err := s.Get(ctx, account, id)
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
-		if err != nil {
+		if err != nil || !submission.bounced(addresses) {
 			return err
 		}
-		if !submission.bounced(addresses) {
-			return nil
-		}
-		if err := s.write(ctx, submission); !errors.Is(err, ErrConflict) {
-			return err
-		}
-	}
+		return s.write(ctx, submission)
+	})
 }
 
 // bounced changes the state of recipients, and reports whether it did. The one

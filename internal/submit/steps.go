@@ -90,21 +90,18 @@ func (s *Submission) retry(now time.Time, giveUp time.Duration) error {
 // was: it changes the revision of what notes that, so that nobody who saw it done
 // forgets it.
 func (s *Store) reopen(ctx context.Context, account, id string, told int) error {
-	key := openKey(account, id)
-	for {
+	key, act := openKey(account, id), "open submission "+id
+	return kvbucket.Change(ctx, act, func() error {
 		entry, err := s.shard(id).Get(ctx, key)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return s.open(ctx, account, id, told)
 		}
-		if err != nil {
-			return fmt.Errorf("open submission %s: %w", id, err)
-		}
-		_, err = s.shard(id).Update(ctx, key, entry.Value(), entry.Revision())
 		if err == nil {
-			return nil
+			_, err = s.shard(id).Update(ctx, key, entry.Value(), entry.Revision())
 		}
-		if !kvbucket.IsConflict(err) {
-			return fmt.Errorf("open submission %s: %w", id, err)
+		if err != nil {
+			return fmt.Errorf("%s: %w", act, err)
 		}
-	}
+		return nil
+	})
 }

@@ -193,7 +193,7 @@ func (s *Store) write(ctx context.Context, submission *Submission) error {
 	key := submissionKey(submission.Account, submission.ID)
 	revision, err := s.shard(submission.ID).Update(ctx, key, value, submission.Revision)
 	if kvbucket.IsConflict(err) {
-		return fmt.Errorf("submission %s: %w", submission.ID, ErrConflict)
+		return fmt.Errorf("submission %s: %w: %w", submission.ID, ErrConflict, err)
 	}
 	if err != nil {
 		return fmt.Errorf("write submission %s: %w", submission.ID, err)
@@ -205,18 +205,18 @@ func (s *Store) write(ctx context.Context, submission *Submission) error {
 
 // Update changes a submission, again if somebody else was faster. It fails with
 // [ErrNotFound] or as change does.
-func (s *Store) Update(ctx context.Context, account, id string, change func(*Submission) error) (*Submission, error) {
-	for {
-		submission, err := s.Get(ctx, account, id)
-		if err != nil {
-			return nil, err
+func (s *Store) Update(ctx context.Context, account, id string, change func(*Submission) error) (submission *Submission, err error) {
+	err = kvbucket.Change(ctx, "change submission "+id, func() error {
+		if submission, err = s.Get(ctx, account, id); err != nil {
+			return err
 		}
 		if err := change(submission); err != nil {
-			return nil, err
+			return err
 		}
-		err = s.write(ctx, submission)
-		if !errors.Is(err, ErrConflict) {
-			return submission, err
-		}
+		return s.write(ctx, submission)
+	})
+	if err != nil {
+		return nil, err
 	}
+	return submission, nil
 }

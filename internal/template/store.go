@@ -21,9 +21,6 @@ const (
 	markerTTL = time.Hour
 	// maxPage bounds a list in bytes of content, so that clients take it.
 	maxPage = 2 << 20
-	// writeAttempts bounds how often a change is tried again because somebody else
-	// was faster.
-	writeAttempts = 20
 )
 
 // Stored is a template that has a name.
@@ -180,42 +177,42 @@ func (s *Store) List(ctx context.Context, after string, limit int) (templates []
 // be called several times. It fails with [ErrNotFound], [ErrEtagMismatch] unless the
 // etag is empty or the present one, [*SyntaxError], and as change does.
 func (s *Store) Update(ctx context.Context, id, etag string, change func(*Stored) error) (*Stored, error) {
-	for range writeAttempts {
+	act := "update template " + id
+	var next Stored
+	err := kvbucket.Change(ctx, act, func() error {
 		current, revision, err := s.load(ctx, id)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if etag != "" && etag != current.Etag {
-			return nil, fmt.Errorf("template %s: %w", id, ErrEtagMismatch)
+			return fmt.Errorf("template %s: %w", id, ErrEtagMismatch)
 		}
-		next := *current
-		if err := change(&next); err != nil {
-			return nil, err
-		}
-		if next == *current {
-			return current, nil
+		next = *current
+		if err := change(&next); err != nil || next == *current {
+			return err
 		}
 		next.ID, next.CreateTime, next.UpdateTime = current.ID, current.CreateTime, kvbucket.Now()
 		value, err := encode(&next)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		revision, err = s.kv.Update(ctx, id, value, revision)
-		if err == nil {
-			next.Etag = etagOf(revision)
-			return &next, nil
+		if revision, err = s.kv.Update(ctx, id, value, revision); err != nil {
+			return fmt.Errorf("%s: %w", act, err)
 		}
-		if !kvbucket.IsConflict(err) {
-			return nil, fmt.Errorf("update template %s: %w", id, err)
-		}
+		next.Etag = etagOf(revision)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("update template %s: others changed it %d times in a row", id, writeAttempts)
+	return &next, nil
 }
 
 // Delete forgets a template. It fails with [ErrNotFound], and [ErrEtagMismatch] unless
 // the etag is empty or the present one.
 func (s *Store) Delete(ctx context.Context, id, etag string) error {
-	for range writeAttempts {
+	act := "delete template " + id
+	return kvbucket.Change(ctx, act, func() error {
 		current, revision, err := s.load(ctx, id)
 		if err != nil {
 			return err
@@ -224,14 +221,11 @@ func (s *Store) Delete(ctx context.Context, id, etag string) error {
 			return fmt.Errorf("template %s: %w", id, ErrEtagMismatch)
 		}
 		err = s.kv.Purge(ctx, id, jetstream.LastRevision(revision), jetstream.PurgeTTL(markerTTL))
-		if err == nil {
-			return nil
+		if err != nil {
+			return fmt.Errorf("%s: %w", act, err)
 		}
-		if !kvbucket.IsConflict(err) {
-			return fmt.Errorf("delete template %s: %w", id, err)
-		}
-	}
-	return fmt.Errorf("delete template %s: others changed it %d times in a row", id, writeAttempts)
+		return nil
+	})
 }
 
 // encode checks that a template can be parsed, and writes it down.

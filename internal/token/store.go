@@ -29,9 +29,6 @@ const (
 	// answer, and who asked has to be told that it is not their own deadline which
 	// was too short.
 	storeTimeout = 10 * time.Second
-	// writeAttempts bounds how often a change is tried again because somebody else
-	// was faster.
-	writeAttempts = 20
 )
 
 // Config says how to open a [Store].
@@ -210,36 +207,38 @@ func (s *Store) Revoke(ctx context.Context, id, etag string) (*Token, error) {
 func (s *Store) change(ctx context.Context, id, etag string, change func(*Token) error) (*Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	for range writeAttempts {
+	act := "change token " + id
+	var changed *Token
+	err := kvbucket.Change(ctx, act, func() error {
 		current, err := s.load(ctx, id)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if etag != "" && etag != current.Etag {
-			return nil, fmt.Errorf("token %s: %w", id, ErrEtagMismatch)
+			return fmt.Errorf("token %s: %w", id, ErrEtagMismatch)
 		}
 		next := current.clone()
 		if err := change(next); err != nil {
-			return nil, err
+			return err
 		}
 		next.normalize()
 		if next.sameRights(current.Token) && next.DisplayName == current.DisplayName {
-			return s.cached(current), nil
+			changed = s.cached(current)
+			return nil
 		}
 		next.UpdateTime = kvbucket.Now()
 		value, err := encode(s.config.Box, next, current.hash, current.changes+1)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		revision, err := s.kv.Update(ctx, tokenPrefix+id, value, current.revision)
-		if err == nil {
-			return s.remember(id, value, revision)
+		if err != nil {
+			return fmt.Errorf("%s: %w", act, err)
 		}
-		if !kvbucket.IsConflict(err) {
-			return nil, fmt.Errorf("change token %s: %w", id, err)
-		}
-	}
-	return nil, fmt.Errorf("change token %s: others changed it %d times in a row", id, writeAttempts)
+		changed, err = s.remember(id, value, revision)
+		return err
+	})
+	return changed, err
 }
 
 // Delete revokes a token and forgets it. It fails with [ErrNotFound] and
@@ -247,7 +246,8 @@ func (s *Store) change(ctx context.Context, id, etag string, change func(*Token)
 func (s *Store) Delete(ctx context.Context, id, etag string) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	for range writeAttempts {
+	act := "delete token " + id
+	return kvbucket.Change(ctx, act, func() error {
 		current, err := s.load(ctx, id)
 		if err != nil {
 			return err
@@ -256,17 +256,14 @@ func (s *Store) Delete(ctx context.Context, id, etag string) error {
 			return fmt.Errorf("token %s: %w", id, ErrEtagMismatch)
 		}
 		err = s.kv.Purge(ctx, tokenPrefix+id, jetstream.LastRevision(current.revision), jetstream.PurgeTTL(markerTTL))
-		if err == nil {
-			// Its revision is higher, and another token never has this id.
-			s.cache.remove(id, current.revision)
-			s.forgetUse(ctx, id)
-			return nil
+		if err != nil {
+			return fmt.Errorf("%s: %w", act, err)
 		}
-		if !kvbucket.IsConflict(err) {
-			return fmt.Errorf("delete token %s: %w", id, err)
-		}
-	}
-	return fmt.Errorf("delete token %s: others changed it %d times in a row", id, writeAttempts)
+		// Its revision is higher, and another token never has this id.
+		s.cache.remove(id, current.revision)
+		s.forgetUse(ctx, id)
+		return nil
+	})
 }
 
 // load reads a token from the bucket and brings the cache up to date.

@@ -54,33 +54,31 @@ func (r *registry) health(ctx context.Context, id string) (healthRecord, uint64,
 }
 
 // noteHealth applies a change to how a webhook fares.
-func (r *registry) noteHealth(ctx context.Context, id string, change func(*healthRecord)) (healthRecord, error) {
-	key := healthPrefix + id
-	for range writeAttempts {
+func (r *registry) noteHealth(ctx context.Context, id string, change func(*healthRecord)) (after healthRecord, err error) {
+	key, act := healthPrefix+id, "note the health of webhook "+id
+	err = kvbucket.Change(ctx, act, func() error {
 		before, revision, err := r.health(ctx, id)
 		if err != nil {
-			return before, err
+			return err
 		}
-		after := before
+		after = before
 		change(&after)
 		if after == before {
-			return after, nil
+			return nil
 		}
 		value, err := json.Marshal(after)
 		if err != nil {
-			return before, err
+			return err
 		}
 		if revision == 0 {
 			_, err = r.kv.Create(ctx, key, value)
 		} else {
 			_, err = r.kv.Update(ctx, key, value, revision)
 		}
-		if err == nil {
-			return after, nil
+		if err != nil {
+			return fmt.Errorf("%s: %w", act, err)
 		}
-		if !kvbucket.IsConflict(err) {
-			return before, fmt.Errorf("note the health of webhook %s: %w", id, err)
-		}
-	}
-	return healthRecord{}, fmt.Errorf("note the health of webhook %s: others changed it %d times in a row", id, writeAttempts)
+		return nil
+	})
+	return after, err
 }

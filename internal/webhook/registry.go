@@ -31,9 +31,6 @@ const (
 	// markerTTL is for how long a deletion is remembered: longer than request
 	// ids, so that a late repetition does not bring the webhook back.
 	markerTTL = requestTTL + time.Hour
-	// writeAttempts bounds how often a change is tried again because somebody
-	// else was faster.
-	writeAttempts = 20
 )
 
 // registry keeps the settings. Reads and writes go to the bucket itself: they
@@ -147,55 +144,54 @@ func (r *registry) readAll(ctx context.Context, take func(jetstream.KeyValueEntr
 // [*ValidationError]. Change may be called several times. A change that changes
 // nothing stores nothing.
 func (r *registry) update(ctx context.Context, id, etag string, change func(*Webhook) error) (*Webhook, error) {
-	for range writeAttempts {
+	act := "update webhook " + id
+	err := kvbucket.Change(ctx, act, func() error {
 		current, err := r.load(ctx, id)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if etag != "" && etag != current.Etag {
-			return nil, fmt.Errorf("webhook %s: %w", id, ErrEtagMismatch)
+			return fmt.Errorf("webhook %s: %w", id, ErrEtagMismatch)
 		}
 		next := current.Clone()
 		if err := change(next); err != nil {
-			return nil, err
+			return err
 		}
 		next.ID, next.CreateTime = current.ID, current.CreateTime
 		next.normalize()
 		if err := next.validate(); err != nil {
-			return nil, err
+			return err
 		}
 		same, err := sameContent(current.Webhook, next)
-		if err != nil {
-			return nil, err
-		}
-		if same {
-			return r.get(ctx, id)
+		if err != nil || same {
+			return err
 		}
 		next.UpdateTime = kvbucket.Now()
 		value, err := encode(r.box, next, current.revision+1, current.request)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		_, err = r.kv.Update(ctx, webhookPrefix+id, value, current.kvRevision)
-		if err == nil {
-			return r.get(ctx, id)
+		if _, err := r.kv.Update(ctx, webhookPrefix+id, value, current.kvRevision); err != nil {
+			return fmt.Errorf("%s: %w", act, err)
 		}
-		if !kvbucket.IsConflict(err) {
-			return nil, fmt.Errorf("update webhook %s: %w", id, err)
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("update webhook %s: others changed it %d times in a row", id, writeAttempts)
+	return r.get(ctx, id)
 }
 
 // remove deletes a webhook's settings and health.
 func (r *registry) remove(ctx context.Context, id, etag string) error {
-	for range writeAttempts {
+	act := "delete webhook " + id
+	return kvbucket.Change(ctx, act, func() error {
 		entry, err := r.kv.Get(ctx, webhookPrefix+id)
 		if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 			return fmt.Errorf("webhook %q: %w", id, ErrNotFound)
 		}
 		if err != nil {
-			return fmt.Errorf("delete webhook %s: %w", id, err)
+			return fmt.Errorf("%s: %w", act, err)
 		}
 		if etag != "" {
 			// Without an etag even a record that cannot be read can be deleted.
@@ -209,15 +205,11 @@ func (r *registry) remove(ctx context.Context, id, etag string) error {
 		}
 		// Purge, unlike Delete, also removes the sealed secrets at once.
 		err = r.kv.Purge(ctx, webhookPrefix+id, jetstream.LastRevision(entry.Revision()), jetstream.PurgeTTL(markerTTL))
-		if kvbucket.IsConflict(err) {
-			continue
-		}
 		if err != nil {
-			return fmt.Errorf("delete webhook %s: %w", id, err)
+			return fmt.Errorf("%s: %w", act, err)
 		}
 		return nil
-	}
-	return fmt.Errorf("delete webhook %s: others changed it %d times in a row", id, writeAttempts)
+	})
 }
 
 // sameContent compares all that is stored of two webhooks, secrets included.

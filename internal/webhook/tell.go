@@ -45,10 +45,14 @@ func (w *Webhooks) tell(ctx context.Context, hook *Webhook) error {
 	return err
 }
 
+// appendAttempts bounds how often an event is tried to be put into the log because
+// somebody else was faster.
+const appendAttempts = 20
+
 // append puts an event into the log that is not of an account, once, whichever
 // nodes try to. The writer that comes second is refused, and looks again.
 func (w *Webhooks) append(ctx context.Context, e event.Event) error {
-	for range writeAttempts {
+	for range appendAttempts {
 		writer, err := w.config.Log.Writer(ctx, event.System, 0)
 		if err != nil {
 			return err
