@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/folder"
@@ -114,7 +115,7 @@ func Open(ctx context.Context, js jetstream.JetStream, replicas int, logger *slo
 		moves: make(map[string][]*record), changed: make(chan struct{}),
 	}
 	loaded := make(chan struct{})
-	go l.feed(feedCtx, loaded)
+	go l.feed(feedCtx, js.Conn(), sync.OnceFunc(func() { close(loaded) }))
 	select {
 	case <-loaded:
 		return l, nil
@@ -294,27 +295,22 @@ func (l *Ledger) giveUp(account string, key folder.Key) {
 // feedBackoff is the pause before a watch that failed is set up again.
 const feedBackoff = time.Second
 
-// feed takes in what other nodes have moved until ctx ends. It closes loaded
-// once it has all that was remembered.
-func (l *Ledger) feed(ctx context.Context, loaded chan<- struct{}) {
+// feed takes in what other nodes have moved until ctx ends. It calls loaded when it has
+// all that was remembered.
+func (l *Ledger) feed(ctx context.Context, conn *nats.Conn, loaded func()) {
 	defer close(l.done)
-	for ctx.Err() == nil {
-		complete, err := l.follow(ctx, loaded)
-		if complete {
-			loaded = nil
-		}
+	kvbucket.Follow(ctx, conn, feedBackoff, func(reconnected <-chan nats.Status) bool {
+		again, err := l.follow(ctx, reconnected, loaded)
 		if err != nil && ctx.Err() == nil {
 			l.logger.Warn("watch the moves of other nodes", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(feedBackoff):
-		}
-	}
+		return again
+	})
 }
 
-// follow reads the bucket and then its changes, until the watch or ctx ends.
-func (l *Ledger) follow(ctx context.Context, loaded chan<- struct{}) (complete bool, err error) {
+// follow reads the bucket and then its changes, until the watch or ctx ends. Again says
+// that the connection was lost and is back.
+func (l *Ledger) follow(ctx context.Context, reconnected <-chan nats.Status, loaded func()) (again bool, err error) {
 	watcher, err := l.kv.WatchAll(ctx, jetstream.IgnoreDeletes())
 	if err != nil {
 		return false, err
@@ -323,17 +319,15 @@ func (l *Ledger) follow(ctx context.Context, loaded chan<- struct{}) (complete b
 	for {
 		select {
 		case <-ctx.Done():
-			return complete, nil
+			return false, nil
+		case <-reconnected:
+			return true, nil
 		case update, ok := <-watcher.Updates():
 			switch {
 			case !ok:
-				return complete, errors.New("the watch has ended")
+				return false, errors.New("the watch has ended")
 			case update == nil: // the end of what was there
-				complete = true
-				if loaded != nil {
-					close(loaded)
-					loaded = nil
-				}
+				loaded()
 			default:
 				var rec record
 				if err := json.Unmarshal(update.Value(), &rec); err != nil {

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
+	"github.com/postern-mail/postern/internal/waittest"
 )
 
 var inbox, archive = folder.Key{1}, folder.Key{2}
@@ -160,5 +162,34 @@ func TestMovesAreForgotten(t *testing.T) {
 		if n := len(l.moves["ann"]); n != 1 {
 			t.Errorf("%d moves are remembered after their time, want 1", n)
 		}
+	})
+}
+
+// What other nodes move is known when NATS is back.
+func TestLedgerOutlivesRestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	srv := natsdtest.Start(t, natsd.Config{DataDir: dir})
+	remote := func() jetstream.JetStream {
+		conn, err := nats.Connect(srv.URL().Reveal(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.Close)
+		js, err := jetstream.New(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return js
+	}
+	here, there := open(t, remote()), open(t, remote())
+	natsdtest.Stop(t, srv)
+	natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: srv.Addr()})
+	waittest.For(t, "the other node to know of a move", func() bool {
+		if _, err := here.Run(t.Context(), someMove(), func(context.Context) (*imap.CopyData, error) { return moved(), nil }); err != nil {
+			t.Error(err)
+		}
+		_, known := there.Source("ann", folder.MessageID{Folder: archive, UIDValidity: 9, UID: 21})
+		return known
 	})
 }
