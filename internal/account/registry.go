@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -89,7 +90,7 @@ func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Registry
 	feedCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
 	loaded := make(chan struct{})
-	go r.feed(feedCtx, js.Conn(), loaded)
+	go r.feed(feedCtx, js.Conn(), sync.OnceFunc(func() { close(loaded) }))
 	select {
 	case <-loaded:
 	case <-ctx.Done():

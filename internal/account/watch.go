@@ -129,30 +129,25 @@ func (c *cache) wake(id string) {
 // feedBackoff is the pause before a watch that failed is set up again.
 const feedBackoff = time.Second
 
-// feed keeps the cache up to date until ctx ends. It closes loaded once the
-// cache holds all that was in the bucket.
-func (r *Registry) feed(ctx context.Context, conn *nats.Conn, loaded chan<- struct{}) {
+// feed keeps the cache up to date until ctx ends. It calls loaded when the cache holds
+// all that was in the bucket.
+func (r *Registry) feed(ctx context.Context, conn *nats.Conn, loaded func()) {
 	defer close(r.done)
 	kvbucket.Follow(ctx, conn, feedBackoff, func(reconnected <-chan nats.Status) bool {
-		complete, again := r.follow(ctx, reconnected, loaded)
-		if complete {
-			loaded = nil
-		}
-		return again
+		return r.follow(ctx, reconnected, loaded)
 	})
 }
 
 // follow reads the bucket and then its changes, until the watch or ctx ends.
-// Complete says that the whole bucket was read. Again says that the connection
-// was lost and is back, or that there are other keys, with which what could not be
-// read may open.
-func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, loaded chan<- struct{}) (complete, again bool) {
+// Again says that the connection was lost and is back, or that there are other keys,
+// with which what could not be read may open.
+func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, loaded func()) (again bool) {
 	watcher, err := r.kv.WatchFiltered(ctx, []string{accountPrefix + "*", statusPrefix + "*"})
 	if err != nil {
 		if ctx.Err() == nil {
 			r.logger.Warn("watch the accounts", "error", err)
 		}
-		return false, false
+		return false
 	}
 	defer kvbucket.Stop(watcher)
 	r.cache.advance(0)
@@ -162,21 +157,19 @@ func (r *Registry) follow(ctx context.Context, reconnected <-chan nats.Status, l
 	for {
 		select {
 		case <-ctx.Done():
-			return complete, false
+			return false
 		case <-otherKeys:
-			return complete, true
+			return true
 		case <-reconnected:
-			return complete, true
+			return true
 		case update, ok := <-watcher.Updates():
 			switch {
 			case !ok:
-				return complete, false
+				return false
 			case update == nil: // the end of what was there
 				r.cache.keepOnly(seen, last)
-				seen, complete = nil, true
-				if loaded != nil {
-					close(loaded)
-				}
+				seen = nil
+				loaded()
 			default:
 				if seen != nil && update.Operation() == jetstream.KeyValuePut {
 					seen[update.Key()] = true

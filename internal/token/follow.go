@@ -28,28 +28,23 @@ const (
 	staleAfter = 30 * time.Second
 )
 
-// feed keeps the cache up to date until ctx ends. It closes loaded once the cache
-// holds all that was in the bucket.
-func (s *Store) feed(ctx context.Context, conn *nats.Conn, loaded chan<- struct{}) {
+// feed keeps the cache up to date until ctx ends. It calls loaded when the cache holds
+// all that was in the bucket.
+func (s *Store) feed(ctx context.Context, conn *nats.Conn, loaded func()) {
 	kvbucket.Follow(ctx, conn, feedBackoff, func(reconnected <-chan nats.Status) bool {
-		complete, again := s.follow(ctx, reconnected, loaded)
-		if complete {
-			loaded = nil
-		}
-		return again
+		return s.follow(ctx, reconnected, loaded)
 	})
 }
 
 // follow reads the bucket and then its changes, until the watch or ctx ends.
-// Complete says that the whole bucket was read, again that there is a reason to do
-// so anew at once.
-func (s *Store) follow(ctx context.Context, reconnected <-chan nats.Status, loaded chan<- struct{}) (complete, again bool) {
+// Again says that there is a reason to read it anew at once.
+func (s *Store) follow(ctx context.Context, reconnected <-chan nats.Status, loaded func()) (again bool) {
 	// What there is now has been shown by the end of what the watch shows first,
 	// although the last of it may have been removed since.
 	head, err := s.head(ctx)
 	if err != nil {
 		s.warn(ctx, "ask about the tokens", err)
-		return false, false
+		return false
 	}
 	if head < s.cache.reached() {
 		s.config.Logger.Warn("the tokens were restored to an earlier state: all are read anew")
@@ -58,7 +53,7 @@ func (s *Store) follow(ctx context.Context, reconnected <-chan nats.Status, load
 	watcher, err := s.kv.WatchFiltered(ctx, []string{tokenPrefix + "*", usePrefix + "*"})
 	if err != nil {
 		s.warn(ctx, "watch the tokens", err)
-		return false, false
+		return false
 	}
 	defer kvbucket.Stop(watcher)
 	s.loaded.Store(false)
@@ -71,30 +66,28 @@ func (s *Store) follow(ctx context.Context, reconnected <-chan nats.Status, load
 	for {
 		select {
 		case <-ctx.Done():
-			return complete, false
+			return false
 		case <-otherKeys:
-			return complete, true
+			return true
 		case <-reconnected:
-			return complete, true
+			return true
 		case <-s.again:
-			return complete, true
+			return true
 		case <-slow.C:
-			if !complete {
-				return false, true
+			if shown != nil { // not all of it is here
+				return true
 			}
 		case update, ok := <-watcher.Updates():
 			switch {
 			case !ok:
-				return complete, false
+				return false
 			case update == nil: // the end of what was there
 				s.cache.advance(head)
 				s.cache.keepOnly(shown, s.cache.reached())
 				s.confirm()
 				s.loaded.Store(true)
-				shown, complete = nil, true
-				if loaded != nil {
-					close(loaded)
-				}
+				shown = nil
+				loaded()
 			default:
 				if !s.take(update, shown) {
 					otherKeys = changed

@@ -98,7 +98,7 @@ func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Store, e
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	loaded := make(chan struct{})
-	s.work.Go(func() { s.feed(running, js.Conn(), loaded) })
+	s.work.Go(func() { s.feed(running, js.Conn(), sync.OnceFunc(func() { close(loaded) })) })
 	select {
 	case <-loaded:
 	case <-ctx.Done():
