@@ -90,7 +90,7 @@ func TestProofNothingInjected(t *testing.T) {
 			}
 			w.random = p.source(uint64(3)<<40 | uint64(i))
 			for j := range merge {
-				for range share(n/10, i, workers) {
+				for range share(inForm(n/10, n), i, workers) {
 					w.merge(&merge[j])
 				}
 			}
