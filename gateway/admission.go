@@ -162,11 +162,12 @@ func (e *entrance) http(r *http.Request) (_ *http.Request, done func(), err erro
 	}
 	done = held.give
 	if !stream {
-		ran, err := e.limiter.run(ctx, who.ID)
+		running, ran, err := e.limiter.run(ctx, who.ID)
 		if err != nil {
 			held.give()
 			return r, nil, e.calls.finish(ctx, r.URL.Path, err, nil)
 		}
+		ctx = running
 		done = func() { ran(); held.give() }
 	}
 	return r.WithContext(ctx), done, nil

@@ -186,8 +186,8 @@ func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	}
 	ctx, end = whileValid(ctx)
 	if c.turns {
-		ran, err := c.limiter.run(ctx, access.From(ctx).ID)
-		if err != nil {
+		var ran func()
+		if ctx, ran, err = c.limiter.run(ctx, access.From(ctx).ID); err != nil {
 			return nil, err
 		}
 		defer ran()

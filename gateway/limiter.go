@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -47,13 +46,9 @@ const (
 	minRetry = 100 * time.Millisecond
 	// placeRetry is what it is told to wait where nobody knows.
 	placeRetry = time.Second
-	// runTime is after how long a call is taken to wait for a mail server, and no
-	// longer counts as one that runs.
-	runTime = 10 * time.Millisecond
-	// runningPerCore is how many calls of one token run at a time on each
-	// processor, while others call too. More would not end earlier: they would
-	// only keep others from the processors.
-	runningPerCore = 2
+	// runTime is after how long a call is taken to wait for others, and no longer
+	// counts as one that runs, although it has not said so.
+	runTime = 25 * time.Millisecond
 )
 
 // limiter keeps clients within their limits.
@@ -85,7 +80,9 @@ func newLimiter(limits Limits, cores int, known func(string) (map[string]string,
 
 		strangerStreams: limit.NewPlaces(maxStrangerStreams),
 
-		running: limit.NewLine(0, runningPerCore*cores),
+		// The other half of the processors is for those who call too. A token that has
+		// all of them leaves no time to see that somebody else's answer has come.
+		running: limit.NewLine(0, max(1, cores/2)),
 		told:    limit.NewRates(0.1, 10, 1000), // each once in ten seconds
 	}
 }
@@ -147,16 +144,12 @@ func (l *limiter) enter(ctx context.Context, who access.Principal, at *link, str
 	return &place{leave: func() { places.Leave(who.ID) }}, nil
 }
 
-// run waits until a call of a token may run. That is at once, unless others call
-// too and the token has as many calls running as it may. done says that it has
-// ended; a call that takes long counts no longer, because it waits for others.
-func (l *limiter) run(ctx context.Context, who string) (done func(), err error) {
-	if err := l.running.Enter(ctx, who); err != nil {
-		return nil, err
-	}
-	leave := sync.OnceFunc(func() { l.running.Leave(who) })
-	timer := time.AfterFunc(runTime, leave)
-	return func() { timer.Stop(); leave() }, nil
+// run waits until a call of a token may run, and puts its turn into the context. That
+// is at once, unless others call too and the token has as many calls running as it
+// may. done says that it has ended.
+func (l *limiter) run(ctx context.Context, who string) (_ context.Context, done func(), err error) {
+	ctx, turn, err := l.running.Begin(ctx, who, runTime)
+	return ctx, turn.End, err
 }
 
 // account counts a call that is about one account. It is counted for the token and

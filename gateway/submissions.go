@@ -15,6 +15,7 @@ import (
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/compose"
+	"github.com/postern-mail/postern/internal/limit"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/submit"
 	"github.com/postern-mail/postern/internal/template"
@@ -156,6 +157,9 @@ func (s *submissionService) wait(ctx context.Context, made *submit.Submission, i
 	if wait := in.GetWait().AsDuration(); wait > 0 {
 		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
+		turn := limit.TurnOf(ctx)
+		turn.Pause()
+		defer turn.Resume()
 		var err error
 		if made, err = s.store.Wait(ctx, made); err != nil {
 			return nil, fmt.Errorf("wait for the submission: %w", err)

@@ -18,13 +18,20 @@ import (
 // variables for each of five hundred recipients.
 const maxValues = 250_000
 
-var errTooManyValues = errors.New("it has more values than any request that is valid")
+// maxDepth bounds how deep the values of JSON are within each other. The decoder
+// remembers each level, and no request needs a tenth of them.
+const maxDepth = 100
 
-// valueCounter is the JSON of a request, until it has too many values. What is no
-// JSON the decoder behind it refuses.
+var (
+	errTooManyValues = errors.New("it has more values than any request that is valid")
+	errTooDeep       = errors.New("its values are nested deeper than those of any request that is valid")
+)
+
+// valueCounter is the JSON of a request, until it has too many values, or too deep
+// ones. What is no JSON the decoder behind it refuses.
 type valueCounter struct {
 	io.Reader
-	values           int
+	values, depth    int
 	inString, escape bool
 }
 
@@ -39,8 +46,16 @@ func (c *valueCounter) Read(p []byte) (int, error) {
 			c.escape = true
 		case b == '"':
 			c.inString = !c.inString
-		case !c.inString && (b == ',' || b == '{' || b == '['):
+		case c.inString:
+		case b == ',':
 			c.values++
+		case b == '{' || b == '[':
+			c.values++
+			if c.depth++; c.depth > maxDepth {
+				return 0, errTooDeep
+			}
+		case b == '}' || b == ']':
+			c.depth--
 		}
 	}
 	if c.values > maxValues {

@@ -18,22 +18,25 @@ func TestValueCounter(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		json string
-		many bool
+		want error
 	}{
-		"empty objects":   {`{"to":[` + strings.Repeat(`{},`, maxValues) + `{}]}`, true},
-		"numbers":         {`[` + strings.Repeat(`1,`, maxValues+1) + `1]`, true},
-		"lists":           {strings.Repeat(`[`, maxValues+1), true},
-		"commas in text":  {`{"text":"` + strings.Repeat(`,{[`, maxValues) + `"}`, false},
-		"after a quote":   {`{"text":"\"` + strings.Repeat(`,`, maxValues+1) + `"}`, false},
-		"after a reverse": {`{"a\\":[` + strings.Repeat(`1,`, maxValues+1) + `1]}`, true},
-		"few":             {`{"to":[{},{}]}`, false},
+		"empty objects":   {`{"to":[` + strings.Repeat(`{},`, maxValues) + `{}]}`, errTooManyValues},
+		"numbers":         {`[` + strings.Repeat(`1,`, maxValues+1) + `1]`, errTooManyValues},
+		"lists":           {strings.Repeat(`[`, maxDepth+1), errTooDeep},
+		"objects":         {strings.Repeat(`{"a":`, maxDepth+1), errTooDeep},
+		"deep enough":     {strings.Repeat(`[`, maxDepth) + strings.Repeat(`]`, maxDepth), nil},
+		"side by side":    {`[` + strings.Repeat(`[[]],`, maxDepth) + `{}]`, nil},
+		"commas in text":  {`{"text":"` + strings.Repeat(`,{[`, maxValues) + `"}`, nil},
+		"after a quote":   {`{"text":"\"` + strings.Repeat(`,`, maxValues+1) + `"}`, nil},
+		"after a reverse": {`{"a\\":[` + strings.Repeat(`1,`, maxValues+1) + `1]}`, errTooManyValues},
+		"few":             {`{"to":[{},{}]}`, nil},
 	} {
 		// In pieces, so that texts and escapes are cut.
 		pieces := &valueCounter{Reader: &oneByOne{strings.NewReader(c.json)}}
 		for _, r := range []io.Reader{&valueCounter{Reader: strings.NewReader(c.json)}, pieces} {
 			_, err := io.ReadAll(r)
-			if got := errors.Is(err, errTooManyValues); got != c.many {
-				t.Errorf("%s: too many is %v, %v", name, got, err)
+			if !errors.Is(err, c.want) {
+				t.Errorf("%s: %v, want %v", name, err, c.want)
 			}
 		}
 	}
@@ -52,8 +55,10 @@ func FuzzValueCounter(f *testing.F) {
 			return
 		}
 		c := &valueCounter{Reader: strings.NewReader(string(text))}
-		if _, err := io.ReadAll(c); err != nil {
+		if _, err := io.ReadAll(c); err != nil && !errors.Is(err, errTooDeep) {
 			t.Fatal(err)
+		} else if err != nil {
+			return
 		}
 		tokens, want := json.NewDecoder(strings.NewReader(string(text))), 0
 		for { // each value but the outermost follows a comma or opens its container

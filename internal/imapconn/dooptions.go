@@ -46,6 +46,9 @@ func (e *BusyError) Error() string {
 }
 
 func acquire(ctx context.Context, opts *DoOptions, slots *limit.Line) error {
+	turn := limit.TurnOf(ctx)
+	turn.Pause()
+	defer turn.Resume()
 	return patiently(ctx, opts.Wait, func(ctx context.Context) error {
 		if err := slots.Enter(ctx, opts.For); err != nil {
 			return fmt.Errorf("wait for a connection: %w", err)

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/postern-mail/postern/internal/limit"
 )
 
 // longAgo is a deadline that makes blocked reads and writes return at once.
@@ -44,6 +46,9 @@ type transport struct {
 	raw     net.Conn
 	silence time.Duration
 	heard   time.Time // when something was read last
+	// turn is the one of the current command, which waits for no processor while it
+	// waits for the server.
+	turn *limit.Turn
 
 	mu      sync.Mutex
 	command uint32    // number of the current command; guards against late aborts
@@ -60,11 +65,13 @@ func (t *transport) enter(ctx context.Context) (leave func()) {
 	n := t.command
 	t.aborted = false
 	t.mu.Unlock()
+	t.turn = limit.TurnOf(ctx)
 	if ctx.Done() == nil {
-		return func() {}
+		return func() { t.turn = nil }
 	}
 	stop := context.AfterFunc(ctx, func() { t.abort(n) })
 	return func() {
+		t.turn = nil
 		if stop() {
 			return
 		}
@@ -126,7 +133,9 @@ func (t *transport) Read(p []byte) (int, error) {
 	if err := t.armRead(); err != nil {
 		return 0, err
 	}
+	t.turn.Pause()
 	n, err := t.conn.Read(p)
+	t.turn.Resume()
 	if n > 0 {
 		t.heard = time.Now()
 	}

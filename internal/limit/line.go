@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -37,7 +38,10 @@ func NewLine(size, each int) *Line {
 
 // Enter waits for a place, for as long as ctx allows. Leave gives it back. The empty
 // key is for the house's own work: it waits its turn, and is nobody else to others.
-func (l *Line) Enter(ctx context.Context, key string) error {
+func (l *Line) Enter(ctx context.Context, key string) error { return l.enter(ctx, key, false) }
+
+// enter is Enter; again says to be before all others of the key.
+func (l *Line) enter(ctx context.Context, key string, again bool) error {
 	l.mu.Lock()
 	if key != "" && key != l.last {
 		if l.last != "" {
@@ -45,7 +49,7 @@ func (l *Line) Enter(ctx context.Context, key string) error {
 		}
 		l.last = key
 	}
-	if len(l.waiting[key]) == 0 && l.room(key, time.Now()) {
+	if (again || len(l.waiting[key]) == 0) && l.room(key, time.Now()) {
 		l.take(key)
 		l.mu.Unlock()
 		return nil
@@ -54,7 +58,11 @@ func (l *Line) Enter(ctx context.Context, key string) error {
 	if len(l.waiting[key]) == 0 {
 		l.turns = append(l.turns, key)
 	}
-	l.waiting[key] = append(l.waiting[key], turn)
+	if again {
+		l.waiting[key] = slices.Insert(l.waiting[key], 0, turn)
+	} else {
+		l.waiting[key] = append(l.waiting[key], turn)
+	}
 	l.mu.Unlock()
 	select {
 	case <-turn:

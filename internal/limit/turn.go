@@ -1,0 +1,105 @@
+package limit
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Turn is a place in a [Line] that its holder has while it works, and gives up while
+// it waits for others. All methods are safe for concurrent use, and those of a nil
+// Turn do nothing.
+type Turn struct {
+	line    *Line
+	key     string
+	longest time.Duration
+	// A turn is part of one call, and its holder waits for the place as long as
+	// that call's context allows.
+	ctx context.Context //nolint:containedctx // see above
+
+	mu    sync.Mutex
+	held  bool
+	over  bool
+	waits int // of the holder's goroutines for others, at this moment
+	lapse *time.Timer
+}
+
+type turnKey struct{}
+
+// Begin waits for a place, for as long as ctx allows, and puts it into the context.
+// End gives it back. Whoever works for longer than longest without a pause has lost
+// it meanwhile: that is taken for a wait that nobody has told of.
+func (l *Line) Begin(ctx context.Context, key string, longest time.Duration) (context.Context, *Turn, error) {
+	if err := l.enter(ctx, key, false); err != nil {
+		return ctx, nil, err
+	}
+	t := &Turn{line: l, key: key, longest: longest, ctx: ctx, held: true}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lapse = time.AfterFunc(longest, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.give()
+	})
+	return context.WithValue(ctx, turnKey{}, t), t, nil
+}
+
+// TurnOf is the turn that ctx carries, nil if there is none.
+func TurnOf(ctx context.Context) *Turn {
+	t, _ := ctx.Value(turnKey{}).(*Turn)
+	return t
+}
+
+// End gives the place back. A Resume after that has no effect.
+func (t *Turn) End() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	t.give()
+}
+
+// Pause gives the place up until Resume. It is for a wait that uses no processor.
+func (t *Turn) Pause() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waits++
+	t.give()
+}
+
+// Resume waits for a place again after a Pause, before those of the same key who have
+// not had one yet. It returns without one if the context of Begin ends.
+func (t *Turn) Resume() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	t.waits--
+	wants := t.waits == 0 && !t.held && !t.over
+	t.mu.Unlock()
+	if !wants || t.line.enter(t.ctx, t.key, true) != nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.held || t.over || t.waits > 0 { // by another goroutine, meanwhile
+		t.line.Leave(t.key)
+		return
+	}
+	t.held = true
+	t.lapse.Reset(t.longest)
+}
+
+// give gives the place back if it is held.
+func (t *Turn) give() {
+	if t.held {
+		t.held = false
+		t.lapse.Stop()
+		t.line.Leave(t.key)
+	}
+}
