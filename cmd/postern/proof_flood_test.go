@@ -187,7 +187,9 @@ func runFlood(ctx context.Context, what string) {
 		func() int { return answered(ctx, parent+"/messages?pageSize=100", token, "") },
 		func() int { return answered(ctx, parent+"/submissions", token, message) },
 		func() int { return answered(ctx, parent+"/messages?filter=body:nothing", token, "") },
-		func() int { return answered(ctx, parent+"/submissions", token, `{"to":[`+strings.Repeat("{},", 3000)+`{}]}`) },
+		func() int {
+			return answered(ctx, parent+"/submissions", token, `{"to":[`+strings.Repeat("{},", 3000)+`{}]}`)
+		},
 		func() int { return answered(ctx, parent+"/folders", "wrong", "") },
 	}
 	var mu sync.Mutex
