@@ -65,26 +65,31 @@ func against(step string, do attack) func(net.Conn, *bufio.Reader) {
 			return
 		}
 		fmt.Fprint(conn, "* OK hello\r\n")
-		for {
-			line, err := r.ReadString('\n')
-			if err != nil {
-				return
-			}
-			tag, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-			verb, _, _ := strings.Cut(strings.TrimPrefix(rest, "UID "), " ")
-			if verb == step {
-				do(conn, tag)
-				_, _ = io.Copy(io.Discard, r)
-				return
-			}
-			switch verb {
-			case "CAPABILITY":
-				fmt.Fprint(conn, "* CAPABILITY IMAP4rev1 IDLE ID NAMESPACE\r\n")
-			case "SELECT":
-				fmt.Fprint(conn, "* 9 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n")
-			}
-			fmt.Fprintf(conn, "%s OK done\r\n", tag)
+		serve(conn, r, step, do)
+	}
+}
+
+// serve answers commands honestly up to one, and then attacks.
+func serve(conn net.Conn, r *bufio.Reader, step string, do attack) {
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
 		}
+		tag, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		verb, _, _ := strings.Cut(strings.TrimPrefix(rest, "UID "), " ")
+		if verb == step {
+			do(conn, tag)
+			_, _ = io.Copy(io.Discard, r)
+			return
+		}
+		switch verb {
+		case "CAPABILITY":
+			fmt.Fprint(conn, "* CAPABILITY IMAP4rev1 IDLE ID NAMESPACE\r\n")
+		case "SELECT":
+			fmt.Fprint(conn, "* 9 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n")
+		}
+		fmt.Fprintf(conn, "%s OK done\r\n", tag)
 	}
 }
 
