@@ -1,9 +1,12 @@
 package account_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -348,6 +351,8 @@ func TestTokenFailures(t *testing.T) {
 		"error for a while":  {answer(400, "", `{"error":"temporarily_unavailable"}`), "", 5 * time.Second, "temporarily_unavailable"},
 		"garbage":            {answer(200, "", "canary-body"), "", 5 * time.Second, ""},
 		"no token":           {answer(200, "", `{}`), "", 5 * time.Second, ""},
+		"an endless answer":  {endless(false), "", 5 * time.Second, ""},
+		"a bomb":             {endless(true), "", 5 * time.Second, ""},
 		"grant revoked":      {answer(400, "", `{"error":"invalid_grant","error_description":"gone\r\nfor good",`+tempt+`}`), "invalid_grant", 0, "gone  for good"},
 		"client unknown":     {answer(401, "", `{"error":"invalid_client"}`), "invalid_client", 0, "authorize it anew"},
 		"connection dropped": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "", 5 * time.Second, ""},
@@ -376,6 +381,22 @@ func TestTokenFailures(t *testing.T) {
 				t.Errorf("%d requests for three attempts in a row, want 1", n)
 			}
 		})
+	}
+}
+
+// endless answers with a token behind more than anybody should read.
+func endless(zipped bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		out := io.Writer(w)
+		if zipped {
+			w.Header().Set("Content-Encoding", "gzip")
+			bomb := gzip.NewWriter(w)
+			defer bomb.Close()
+			out = bomb
+		}
+		_, _ = out.Write(bytes.Repeat([]byte(" "), 4<<20))
+		fmt.Fprint(out, `{"access_token":"access-1"}`)
 	}
 }
 

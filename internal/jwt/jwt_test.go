@@ -1,6 +1,8 @@
 package jwt_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -478,6 +480,14 @@ func TestKeysOfAServer(t *testing.T) {
 		"no use":    func(w http.ResponseWriter) { _, _ = w.Write(one("small", k.small.Public())) },
 		"a flood": func(w http.ResponseWriter) {
 			_, _ = w.Write(append(one("ec", k.ec.Public()), strings.Repeat(" ", 2<<20)...))
+		},
+		// What is behind the flood would be a key.
+		"a bomb": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Encoding", "gzip")
+			bomb := gzip.NewWriter(w)
+			_, _ = bomb.Write(bytes.Repeat([]byte(" "), 4<<20))
+			_, _ = bomb.Write(one("ec", k.ec.Public()))
+			_ = bomb.Close()
 		},
 		"many keys":  func(w http.ResponseWriter) { _, _ = fmt.Fprintf(w, `{"keys":[%s{}]}`, strings.Repeat("{},", 100)) },
 		"no content": func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) },

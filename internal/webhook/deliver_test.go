@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -554,6 +555,43 @@ func TestReadsLittleOfAnAnswer(t *testing.T) {
 	a, err := h.Test(t.Context(), h.hook(s.URL, nil).ID)
 	if err != nil || a.Outcome != Succeeded || len(a.Excerpt) > maxExcerpt || strings.ContainsRune(a.Excerpt, 0) || !strings.HasPrefix(a.Excerpt, "\uFFFDé ") {
 		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// An answer without an end is read no further than any other, and one that is
+// compressed is not unpacked.
+func TestAnswersWithoutEnd(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	zeros := make([]byte, 1<<20)
+	var packed bytes.Buffer
+	bomb := gzip.NewWriter(&packed)
+	_, _ = bomb.Write(zeros)
+	_ = bomb.Close()
+	for name, piece := range map[string][]byte{"as it is": zeros, "gzip": packed.Bytes()} {
+		ended := make(chan int64, 1)
+		s := newSinkWith(t, func(w http.ResponseWriter, _ request) int {
+			if name == "gzip" {
+				w.Header().Set("Content-Encoding", "gzip")
+			}
+			sent := int64(0)
+			for sent < 1<<30 {
+				n, err := w.Write(piece)
+				if sent += int64(n); err != nil {
+					break
+				}
+			}
+			ended <- sent
+			return 0
+		})
+		a, err := h.Test(t.Context(), h.hook(s.URL, nil).ID)
+		if err != nil || a.Outcome != Succeeded || len(a.Excerpt) > maxExcerpt || name == "gzip" && !strings.Contains(a.Excerpt, "\uFFFD") {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+		// What the kernels hold is more than what is read.
+		if sent := <-ended; sent > 100<<20 {
+			t.Errorf("%s: %d MiB were read", name, sent>>20)
+		}
 	}
 }
 
