@@ -35,7 +35,8 @@ type BlockServiceClient interface {
 	// Blocks an address. One that is blocked already stays as it is, which is no
 	// error.
 	//
-	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `LIMIT_REACHED` (RESOURCE_EXHAUSTED)
+	// where the account has as many blocks as there may be.
 	CreateBlock(ctx context.Context, in *CreateBlockRequest, opts ...grpc.CallOption) (*Block, error)
 	// Gets a block.
 	//
@@ -110,7 +111,8 @@ type BlockServiceServer interface {
 	// Blocks an address. One that is blocked already stays as it is, which is no
 	// error.
 	//
-	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
+	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `LIMIT_REACHED` (RESOURCE_EXHAUSTED)
+	// where the account has as many blocks as there may be.
 	CreateBlock(context.Context, *CreateBlockRequest) (*Block, error)
 	// Gets a block.
 	//

@@ -78,7 +78,8 @@ type DraftServiceClient interface {
 	//
 	// Errors: `DRAFT_NOT_FOUND` (NOT_FOUND); `ARGUMENT_INVALID` (INVALID_ARGUMENT)
 	// where it has no recipients or cannot be sent as it is; `SMTP_NOT_CONFIGURED`
-	// (FAILED_PRECONDITION); `MESSAGE_TOO_LARGE` (FAILED_PRECONDITION).
+	// (FAILED_PRECONDITION); `MESSAGE_TOO_LARGE` (FAILED_PRECONDITION); `LIMIT_REACHED`
+	// (RESOURCE_EXHAUSTED) as for CreateSubmission.
 	SendDraft(ctx context.Context, in *SendDraftRequest, opts ...grpc.CallOption) (*Submission, error)
 	// Deletes a draft for good.
 	//
@@ -204,7 +205,8 @@ type DraftServiceServer interface {
 	//
 	// Errors: `DRAFT_NOT_FOUND` (NOT_FOUND); `ARGUMENT_INVALID` (INVALID_ARGUMENT)
 	// where it has no recipients or cannot be sent as it is; `SMTP_NOT_CONFIGURED`
-	// (FAILED_PRECONDITION); `MESSAGE_TOO_LARGE` (FAILED_PRECONDITION).
+	// (FAILED_PRECONDITION); `MESSAGE_TOO_LARGE` (FAILED_PRECONDITION); `LIMIT_REACHED`
+	// (RESOURCE_EXHAUSTED) as for CreateSubmission.
 	SendDraft(context.Context, *SendDraftRequest) (*Submission, error)
 	// Deletes a draft for good.
 	//

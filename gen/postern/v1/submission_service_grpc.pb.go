@@ -47,7 +47,9 @@ type SubmissionServiceClient interface {
 	// (FAILED_PRECONDITION) where the account has no `smtp`; `RECIPIENT_BLOCKED`
 	// (FAILED_PRECONDITION), with the `address`, where `on_blocked` is REFUSE and a
 	// recipient is on the account's blocklist; `MESSAGE_TOO_LARGE`
-	// (INVALID_ARGUMENT); `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request
+	// (INVALID_ARGUMENT); `LIMIT_REACHED` (RESOURCE_EXHAUSTED) where the account has as
+	// many submissions that have not ended, or as much of messages and uploads, as
+	// there may be; `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request
 	// id was used with other content within 24 hours; for `reply` and for
 	// attachments of messages, those of GetMessage, and `SCOPE_MISSING`
 	// (PERMISSION_DENIED) where the token may not read messages, or for `draft` not
@@ -97,7 +99,8 @@ type SubmissionServiceClient interface {
 	// that it arrives twice.
 	//
 	// Errors: `SUBMISSION_NOT_FOUND` (NOT_FOUND); `SUBMISSION_STATE`
-	// (FAILED_PRECONDITION) in other states, and where the message is no longer kept.
+	// (FAILED_PRECONDITION) in other states, and where the message is no longer kept;
+	// `LIMIT_REACHED` (RESOURCE_EXHAUSTED) as for CreateSubmission.
 	RetrySubmission(ctx context.Context, in *RetrySubmissionRequest, opts ...grpc.CallOption) (*Submission, error)
 }
 
@@ -189,7 +192,9 @@ type SubmissionServiceServer interface {
 	// (FAILED_PRECONDITION) where the account has no `smtp`; `RECIPIENT_BLOCKED`
 	// (FAILED_PRECONDITION), with the `address`, where `on_blocked` is REFUSE and a
 	// recipient is on the account's blocklist; `MESSAGE_TOO_LARGE`
-	// (INVALID_ARGUMENT); `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request
+	// (INVALID_ARGUMENT); `LIMIT_REACHED` (RESOURCE_EXHAUSTED) where the account has as
+	// many submissions that have not ended, or as much of messages and uploads, as
+	// there may be; `REQUEST_ID_REUSED` (INVALID_ARGUMENT) where the request
 	// id was used with other content within 24 hours; for `reply` and for
 	// attachments of messages, those of GetMessage, and `SCOPE_MISSING`
 	// (PERMISSION_DENIED) where the token may not read messages, or for `draft` not
@@ -239,7 +244,8 @@ type SubmissionServiceServer interface {
 	// that it arrives twice.
 	//
 	// Errors: `SUBMISSION_NOT_FOUND` (NOT_FOUND); `SUBMISSION_STATE`
-	// (FAILED_PRECONDITION) in other states, and where the message is no longer kept.
+	// (FAILED_PRECONDITION) in other states, and where the message is no longer kept;
+	// `LIMIT_REACHED` (RESOURCE_EXHAUSTED) as for CreateSubmission.
 	RetrySubmission(context.Context, *RetrySubmissionRequest) (*Submission, error)
 	mustEmbedUnimplementedSubmissionServiceServer()
 }

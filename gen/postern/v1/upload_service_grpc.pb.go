@@ -37,7 +37,9 @@ type UploadServiceClient interface {
 	// submission was made of it, it is gone.
 	//
 	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `MESSAGE_TOO_LARGE`
-	// (INVALID_ARGUMENT, HTTP 413) with `limit`, for more than 100 MiB.
+	// (INVALID_ARGUMENT, HTTP 413) with `limit`, for more than 100 MiB;
+	// `LIMIT_REACHED` (RESOURCE_EXHAUSTED) where the account has as many uploads, or as
+	// much of them and of messages, as there may be.
 	CreateUpload(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CreateUploadRequest, Upload], error)
 }
 
@@ -77,7 +79,9 @@ type UploadServiceServer interface {
 	// submission was made of it, it is gone.
 	//
 	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND); `MESSAGE_TOO_LARGE`
-	// (INVALID_ARGUMENT, HTTP 413) with `limit`, for more than 100 MiB.
+	// (INVALID_ARGUMENT, HTTP 413) with `limit`, for more than 100 MiB;
+	// `LIMIT_REACHED` (RESOURCE_EXHAUSTED) where the account has as many uploads, or as
+	// much of them and of messages, as there may be.
 	CreateUpload(grpc.ClientStreamingServer[CreateUploadRequest, Upload]) error
 	mustEmbedUnimplementedUploadServiceServer()
 }
