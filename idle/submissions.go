@@ -2,6 +2,8 @@ package idle
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,11 +16,11 @@ import (
 // Submissions knows what became of the mail that accounts send.
 // [github.com/postern-mail/postern/internal/submit.Store] is one.
 type Submissions interface {
-	// Changes calls changed with the accounts that have something to be told of,
-	// until ctx ends.
-	Changes(ctx context.Context, changed func(account string)) error
-	// Untold gives what is to be told of an account's submissions.
-	Untold(ctx context.Context, account string, limit int) ([]submit.Untold, error)
+	// Changes calls changed with the submissions of which there may be something to
+	// tell, until ctx ends.
+	Changes(ctx context.Context, changed func(account, id string)) error
+	// Untold gives what is to be told of some of an account's submissions, or all.
+	Untold(ctx context.Context, account string, ids []string, limit int) ([]submit.Untold, error)
 	// Told notes up to where a submission was told of.
 	Told(ctx context.Context, account, id string, number int) error
 	// Match gives the id of the submission of a message, or none.
@@ -29,44 +31,77 @@ type Submissions interface {
 	Forget(ctx context.Context, account string) error
 }
 
-// followSubmissions hands on which accounts have something to tell of their
-// submissions. Like a push of a mail server that is only a hint to look.
+// followSubmissions hands on of which submissions there may be something to tell. Like a push of a mail server that is only a hint to look.
 func (s *Supervisor) followSubmissions(ctx context.Context) {
 	tryUntilDone(ctx, s.config.Logger, "watch the submissions", func(ctx context.Context) error {
 		return s.config.Submissions.Changes(ctx, s.submitted)
 	})
 }
 
-// submitted notes that there is something to tell of an account's submissions.
-func (s *Supervisor) submitted(id string) {
+// submitted notes that there may be something to tell of a submission.
+func (s *Supervisor) submitted(account, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sending[id] = true
-	if running := s.owners[id]; running != nil && running.owner != nil {
-		running.owner.submitted()
+	s.sending[account] = true
+	if running := s.owners[account]; running != nil && running.owner != nil {
+		running.owner.changed.submitted(id)
 	}
 }
 
-// submitted tells the owner that there is something to tell of the account's
-// submissions. Any goroutine may call it.
-func (o *owner) submitted() {
-	c := &o.changed
+const (
+	// toldAtOnce bounds what is read of the submissions at a time.
+	toldAtOnce = 100
+	// mostSubmitted is how many submissions are remembered to have something to be
+	// told of; when there are more, all are looked at.
+	mostSubmitted = 1000
+)
+
+// submissionSet says which of an account's submissions are to be looked at.
+type submissionSet struct {
+	all bool
+	ids map[string]bool
+}
+
+func (s *submissionSet) add(id string) {
+	if len(s.ids) == mostSubmitted {
+		s.all, s.ids = true, nil
+	}
+	if s.all {
+		return
+	}
+	if s.ids == nil {
+		s.ids = make(map[string]bool)
+	}
+	s.ids[id] = true
+}
+
+// any reports whether there are any.
+func (s *submissionSet) any() bool { return s.all || len(s.ids) > 0 }
+
+// list gives their ids, in their order, nil for all.
+func (s *submissionSet) list() []string {
+	if s.all {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(s.ids))
+}
+
+// submitted tells the owner that there may be something to tell of a submission. Any
+// goroutine may call it.
+func (c *changed) submitted(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.submissions = true
+	c.submissions.add(id)
 	c.rouse()
 }
 
-// toldAtOnce bounds what is read of the submissions at a time.
-const toldAtOnce = 100
-
-// tellSubmissions tells of what became of the account's submissions. Telling and
-// noting that it was told are two steps: what was told and not noted, the log says,
-// and whoever
-// takes the account notes it then, see [owner.take].
-func (o *owner) tellSubmissions(ctx context.Context) error {
+// tellSubmissions tells of what became of the account's submissions with the given
+// ids, nil for all. Telling and noting that it was told are two steps: what was told
+// and not noted, the log says, and whoever takes the account notes it then, see
+// [owner.take].
+func (o *owner) tellSubmissions(ctx context.Context, ids []string) error {
 	for {
-		untold, err := o.config.Submissions.Untold(ctx, o.id(), toldAtOnce)
+		untold, err := o.config.Submissions.Untold(ctx, o.id(), ids, toldAtOnce)
 		if err != nil {
 			return logFailed(err)
 		}
@@ -88,6 +123,9 @@ func (o *owner) tellSubmissions(ctx context.Context) error {
 			// that would keep this part of it from being replayed.
 			o.writer = nil
 			return err
+		}
+		if len(untold) < toldAtOnce {
+			return nil // of what comes meanwhile there is word
 		}
 	}
 }

@@ -185,7 +185,7 @@ func TestSubmissionsAreToldOnceThoughThatIsNotNoted(t *testing.T) {
 	want := []string{told(one, 1, event.TypeSubmissionQueued)}
 	w.awaitTold("ann", want...)
 	w.await("it to be noted", func() bool {
-		untold, err := o.Untold(t.Context(), "ann", 1)
+		untold, err := o.Untold(t.Context(), "ann", nil, 1)
 		return err == nil && len(untold) == 0
 	})
 	w.awaitTold("ann", want...)
@@ -199,7 +199,7 @@ func TestSubmissionsAreToldOnceThoughThatIsNotNoted(t *testing.T) {
 	w.start()
 	w.awaitState("ann", account.Connected)
 	w.await("it to be noted", func() bool {
-		untold, err := o.Untold(t.Context(), "ann", 1)
+		untold, err := o.Untold(t.Context(), "ann", nil, 1)
 		return err == nil && len(untold) == 0
 	})
 	w.awaitTold("ann", want...)

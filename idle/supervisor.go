@@ -154,7 +154,7 @@ func (s *Supervisor) apply(ctx context.Context, wg *sync.WaitGroup, change accou
 	next := &running{cancel: cancel, done: make(chan struct{})}
 	if change.Account != nil {
 		next.owner = newOwner(s.config, change.Account)
-		next.owner.changed.submissions = s.sending[change.ID]
+		next.owner.changed.submissions.all = s.sending[change.ID]
 	}
 	s.owners[change.ID] = next
 	if before != nil && before.owner != nil {

@@ -16,8 +16,8 @@ type changed struct {
 	last    *account.Account // as far as the supervisor knows
 	pending *account.Account // not yet taken over by the owner
 	folders bool             // they have changed: see hint
-	// submissions says that there is something to tell of them.
-	submissions bool
+	// submissions are those of which there may be something to tell.
+	submissions submissionSet
 	interrupt   func()          // ends the wait of the connection, nil without one
 	named       map[string]bool // names of folders that something has changed in
 	// wake ends a wait without a connection's.
@@ -114,7 +114,7 @@ func (o *owner) takeUpdate(ctx context.Context) error {
 	o.elsewhere = o.elsewhere || o.changed.folders
 	o.changed.folders = false
 	submissions := o.changed.submissions
-	o.changed.submissions = false
+	o.changed.submissions = submissionSet{}
 	o.changed.mu.Unlock()
 	if fields := changedFields(o.known, o.account); len(fields) > 0 {
 		err := o.tell(ctx, &event.AccountUpdated{AccountRef: event.AccountAt(o.id()), Fields: fields})
@@ -126,12 +126,15 @@ func (o *owner) takeUpdate(ctx context.Context) error {
 	if o.first.Folders != nil && o.first.SyncStarted < o.wantedSync() {
 		o.elsewhere = true // somebody asks for a look at everything
 	}
-	if !submissions {
+	if !submissions.any() {
 		return nil
 	}
-	err := o.tellSubmissions(ctx)
+	err := o.tellSubmissions(ctx, submissions.list())
 	if err != nil {
-		o.submitted() // so that it is tried again
+		o.changed.mu.Lock()
+		o.changed.submissions.all = true // so that it is tried again
+		o.changed.rouse()
+		o.changed.mu.Unlock()
 	}
 	return err
 }

@@ -7,17 +7,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Changes calls changed with each account that has something to be told of: at first
-// those that had it before, then whenever a submission is written, by whatever node.
-// It returns when ctx ends, with nil, or when the store fails.
-func (s *Store) Changes(ctx context.Context, changed func(account string)) error {
+// Changes calls changed with each submission of which there may be something to tell:
+// at first those of which there was before, then whenever one is written, by whatever
+// node. It returns when ctx ends, with nil, or when the store fails.
+func (s *Store) Changes(ctx context.Context, changed func(account, id string)) error {
 	if err := s.changes(ctx, changed); ctx.Err() == nil {
 		return err
 	}
 	return nil
 }
 
-func (s *Store) changes(ctx context.Context, changed func(account string)) error {
+func (s *Store) changes(ctx context.Context, changed func(account, id string)) error {
 	// Before the list of what there is, so that nothing falls in between.
 	updates, stop, err := s.watch(ctx, jetstream.MetaOnly())
 	if err != nil {
@@ -29,8 +29,7 @@ func (s *Store) changes(ctx context.Context, changed func(account string)) error
 		return err
 	}
 	for _, key := range open {
-		account, _ := split(key)
-		changed(account)
+		changed(split(key))
 	}
 	for {
 		select {
@@ -40,8 +39,7 @@ func (s *Store) changes(ctx context.Context, changed func(account string)) error
 			if !ok {
 				return fmt.Errorf("the watch on the submissions has ended")
 			}
-			account, _ := split(entry.Key())
-			changed(account)
+			changed(split(entry.Key()))
 		}
 	}
 }

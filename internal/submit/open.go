@@ -43,12 +43,15 @@ type Untold struct {
 	Transition
 }
 
-// Untold returns what is to be told of an account's submissions, each one's
-// transitions in their order, at most as many as asked for.
-func (s *Store) Untold(ctx context.Context, account string, limit int) ([]Untold, error) {
-	ids, err := s.ids(ctx, openPrefix+account+".*")
-	if err != nil {
-		return nil, err
+// Untold returns what is to be told of an account's submissions with the given ids, nil
+// for all, each one's transitions in their order, at most as many as asked for. To look
+// at all takes a while where many were sent in the last hour.
+func (s *Store) Untold(ctx context.Context, account string, ids []string, limit int) ([]Untold, error) {
+	if ids == nil {
+		var err error
+		if ids, err = s.ids(ctx, openPrefix+account+".*"); err != nil {
+			return nil, err
+		}
 	}
 	var untold []Untold
 	for _, id := range ids {

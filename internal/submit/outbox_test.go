@@ -229,20 +229,27 @@ func TestTransitionsAreToldOnceAndThenForgotten(t *testing.T) {
 	run(t, w.config())
 	made := w.create(t, draft("bob@example.com"))
 	w.await(t, made, func(s *submit.Submission) bool { return s.Saved })
-	untold, err := w.store.Untold(t.Context(), "ann", 10)
+	untold, err := w.store.Untold(t.Context(), "ann", nil, 10)
 	if err != nil || len(untold) != 2 || untold[0].State != submit.Queued || untold[1].Number != 2 {
 		t.Fatalf("untold %+v, %v", untold, err)
+	}
+	some, err := w.store.Untold(t.Context(), "ann", []string{made.ID}, 10)
+	if err != nil || len(some) != 2 {
+		t.Errorf("untold of the one %+v, %v", some, err)
+	}
+	if none, err := w.store.Untold(t.Context(), "ann", []string{submit.NewID(time.Now())}, 10); err != nil || len(none) != 0 {
+		t.Errorf("untold of another %+v, %v", none, err)
 	}
 	if err := w.store.Told(t.Context(), "ann", made.ID, 1); err != nil {
 		t.Fatal(err)
 	}
-	if untold, err = w.store.Untold(t.Context(), "ann", 10); err != nil || len(untold) != 1 || untold[0].State != submit.Sent {
+	if untold, err = w.store.Untold(t.Context(), "ann", nil, 10); err != nil || len(untold) != 1 || untold[0].State != submit.Sent {
 		t.Fatalf("untold %+v, %v", untold, err)
 	}
 	if err := w.store.Told(t.Context(), "ann", made.ID, 2); err != nil {
 		t.Fatal(err)
 	}
-	if untold, err = w.store.Untold(t.Context(), "ann", 10); err != nil || len(untold) != 0 {
+	if untold, err = w.store.Untold(t.Context(), "ann", nil, 10); err != nil || len(untold) != 0 {
 		t.Errorf("untold %+v, %v", untold, err)
 	}
 	if _, err := w.store.Get(t.Context(), "ann", made.ID); err != nil {
