@@ -49,6 +49,10 @@ const (
 	// runTime is after how long a call is taken to wait for others, and no longer
 	// counts as one that runs, although it has not said so.
 	runTime = 25 * time.Millisecond
+	// runRest is for how many times as long as a call ran the next one of the token
+	// waits, where there is one and others call too: the store, the outbox and the
+	// garbage collector work for the call when it has ended.
+	runRest = 2
 )
 
 // limiter keeps clients within their limits.
@@ -148,7 +152,7 @@ func (l *limiter) enter(ctx context.Context, who access.Principal, at *link, str
 // is at once, unless others call too and the token has as many calls running as it
 // may. done says that it has ended.
 func (l *limiter) run(ctx context.Context, who string) (_ context.Context, done func(), err error) {
-	ctx, turn, err := l.running.Begin(ctx, who, runTime)
+	ctx, turn, err := l.running.Begin(ctx, who, limit.Pace{Longest: runTime, Rest: runRest})
 	return ctx, turn.End, err
 }
 

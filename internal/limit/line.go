@@ -88,6 +88,18 @@ func (l *Line) Leave(key string) {
 	l.leave(key)
 }
 
+// leaveAfter gives a place back: after a rest if others of the key wait for one, and
+// there are other keys.
+func (l *Line) leaveAfter(key string, rest time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if rest > 0 && len(l.waiting[key]) > 0 && time.Now().Before(l.shared) {
+		time.AfterFunc(rest, func() { l.Leave(key) })
+		return
+	}
+	l.leave(key)
+}
+
 // Held is how many places are taken.
 func (l *Line) Held() int {
 	l.mu.Lock()

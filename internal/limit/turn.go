@@ -10,15 +10,16 @@ import (
 // it waits for others. All methods are safe for concurrent use, and those of a nil
 // Turn do nothing.
 type Turn struct {
-	line    *Line
-	key     string
-	longest time.Duration
+	line *Line
+	key  string
+	pace Pace
 	// A turn is part of one call, and its holder waits for the place as long as
 	// that call's context allows.
 	ctx context.Context //nolint:containedctx // see above
 
 	mu    sync.Mutex
 	held  bool
+	since time.Time // when it got the place last
 	over  bool
 	waits int // of the holder's goroutines for others, at this moment
 	lapse *time.Timer
@@ -26,17 +27,27 @@ type Turn struct {
 
 type turnKey struct{}
 
-// Begin waits for a place, for as long as ctx allows, and puts it into the context.
-// End gives it back. Whoever works for longer than longest without a pause has lost
-// it meanwhile: that is taken for a wait that nobody has told of.
-func (l *Line) Begin(ctx context.Context, key string, longest time.Duration) (context.Context, *Turn, error) {
+// Pace says how turns follow each other.
+type Pace struct {
+	// Longest is how long a turn is at most without a pause: after that it is taken for
+	// a wait that nobody has told of.
+	Longest time.Duration
+	// Rest is for how many times as long as somebody worked the place rests, while others
+	// of the same key wait for it and there are other keys, too. What work sets going
+	// elsewhere takes its time on the processors then.
+	Rest int
+}
+
+// Begin waits for a place, for as long as ctx allows, and puts it into the context. End
+// gives it back.
+func (l *Line) Begin(ctx context.Context, key string, pace Pace) (context.Context, *Turn, error) {
 	if err := l.enter(ctx, key, false); err != nil {
 		return ctx, nil, err
 	}
-	t := &Turn{line: l, key: key, longest: longest, ctx: ctx, held: true}
+	t := &Turn{line: l, key: key, pace: pace, ctx: ctx, held: true, since: time.Now()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lapse = time.AfterFunc(longest, func() {
+	t.lapse = time.AfterFunc(pace.Longest, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.give()
@@ -91,8 +102,8 @@ func (t *Turn) Resume() {
 		t.line.Leave(t.key)
 		return
 	}
-	t.held = true
-	t.lapse.Reset(t.longest)
+	t.held, t.since = true, time.Now()
+	t.lapse.Reset(t.pace.Longest)
 }
 
 // give gives the place back if it is held.
@@ -100,6 +111,6 @@ func (t *Turn) give() {
 	if t.held {
 		t.held = false
 		t.lapse.Stop()
-		t.line.Leave(t.key)
+		t.line.leaveAfter(t.key, time.Duration(t.pace.Rest)*time.Since(t.since))
 	}
 }

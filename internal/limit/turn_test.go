@@ -13,7 +13,7 @@ import (
 // begin begins a turn that does not lapse.
 func begin(t *testing.T, line *limit.Line, key string) (context.Context, *limit.Turn) {
 	t.Helper()
-	ctx, turn, err := line.Begin(t.Context(), key, time.Hour)
+	ctx, turn, err := line.Begin(t.Context(), key, limit.Pace{Longest: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestTurnLapses(t *testing.T) {
 	line := limit.NewLine(1, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, turn, err := line.Begin(ctx, "a", time.Millisecond)
+	_, turn, err := line.Begin(ctx, "a", limit.Pace{Longest: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +104,40 @@ func TestTurnLapses(t *testing.T) {
 	turn.End()
 	if line.Held() != 1 || line.Waiting() != 0 {
 		t.Errorf("%d places are taken, %d wait; want only the one of the other", line.Held(), line.Waiting())
+	}
+}
+
+// A place for which others of the key wait rests after work, unless the key is alone.
+// Another key does not wait for it.
+func TestTurnRests(t *testing.T) {
+	t.Parallel()
+	line := limit.NewLine(0, 1)
+	pace := limit.Pace{Longest: time.Hour, Rest: 1 << 30} // until after the test
+	begin := func(key string) *limit.Turn {
+		_, turn, err := line.Begin(t.Context(), key, pace)
+		if err != nil {
+			t.Error(err)
+		}
+		return turn
+	}
+	begin("a").End()
+	begin("a").End() // for which nobody waited
+	begin("b").End()
+	turn, next := begin("a"), make(chan *limit.Turn, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, turn, _ := line.Begin(ctx, "a", pace)
+		next <- turn
+	}()
+	waittest.For(t, "another one of the key", func() bool { return line.Waiting() == 1 })
+	turn.End()
+	begin("b").End()
+	if line.Held() != 1 || line.Waiting() != 1 {
+		t.Errorf("%d hold places, %d wait; want one that rests, and one that waits for it", line.Held(), line.Waiting())
+	}
+	cancel()
+	if turn := <-next; turn != nil {
+		t.Error("the place did not rest")
 	}
 }
 
