@@ -20,7 +20,8 @@ import (
 const (
 	// sseRetry is how long a browser waits before it reconnects.
 	sseRetry = 2 * time.Second
-	// frameTimeout bounds how long a client may take for one frame.
+	// frameTimeout bounds how long a client may take for one frame, unless the limit
+	// for streams is shorter.
 	frameTimeout = 30 * time.Second
 )
 
@@ -72,7 +73,7 @@ func (g *Gateway) watchSSE(w http.ResponseWriter, r *http.Request, _ map[string]
 		if err := g.calls.check(ctx, req); err != nil {
 			return err
 		}
-		out := &sseWriter{w: w, control: http.NewResponseController(w), patience: frameTimeout}
+		out := &sseWriter{w: w, control: http.NewResponseController(w), patience: min(frameTimeout, g.cfg.Limits.StallTimeout)}
 		if ticketed != nil {
 			out.resume = resumeMark + ticketed.resume
 		}
