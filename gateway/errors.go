@@ -177,7 +177,7 @@ func classifyAccounts(err error) *failure {
 	case errors.Is(err, requestid.ErrInProgress):
 		return refuse(codes.Aborted, reasonRequestInProgress,
 			"A call with this request id is under way: ask again with it for its answer.").retryAfter(inProgressRetry).because(err)
-	case errors.Is(err, account.ErrRequestIDReused), errors.Is(err, requestid.ErrReused):
+	case errors.Is(err, requestid.ErrReused):
 		return refuseField("request_id", reasonRequestIDReused,
 			"This request id was used for another request, or for something that is gone: use a fresh one for each new request.")
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/postern-mail/postern/internal/imapconn"
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/query"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -43,7 +44,7 @@ func TestClassify(t *testing.T) {
 		{"account missing", account.ErrNotFound, codes.NotFound, reasonAccountNotFound, false},
 		{"account exists", account.ErrExists, codes.AlreadyExists, reasonAccountExists, false},
 		{"etag", account.ErrEtagMismatch, codes.Aborted, reasonEtagMismatch, false},
-		{"request id", account.ErrRequestIDReused, codes.InvalidArgument, reasonRequestIDReused, false},
+		{"request id", requestid.ErrReused, codes.InvalidArgument, reasonRequestIDReused, false},
 		{"account invalid", &account.ValidationError{Fields: []account.FieldError{{Field: "email"}}}, codes.InvalidArgument, reasonArgumentInvalid, false},
 		{"grant revoked", &account.TokenRefusedError{}, codes.FailedPrecondition, reasonIMAPAuthFailed, false},
 		{"token endpoint down", &account.TokenUnavailableError{RetryAfter: time.Second, Err: io.EOF}, codes.Unavailable, reasonIMAPUnavailable, true},

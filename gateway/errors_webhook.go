@@ -36,9 +36,6 @@ func classifyWebhooks(err error) *failure {
 	case errors.Is(err, webhook.ErrEtagMismatch):
 		return refuse(codes.Aborted, reasonEtagMismatch,
 			"Somebody else has changed the webhook meanwhile: get it again, and repeat the change with its new etag.").because(err)
-	case errors.Is(err, webhook.ErrRequestIDReused):
-		return refuseField("request_id", reasonRequestIDReused,
-			"This request id was used for another request, or for a webhook that is gone: use a fresh one for each new request.")
 	}
 	return nil
 }

@@ -135,7 +135,11 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.accounts, err = account.Open(ctx, js, account.Config{Box: box, Most: o.most}); err != nil {
+	requests, err := requestid.Open(ctx, js, 1, box)
+	if err != nil {
+		return nil, nil, err
+	}
+	if h.accounts, err = account.Open(ctx, js, account.Config{Box: box, Requests: requests, Most: o.most}); err != nil {
 		return nil, nil, err
 	}
 	undo = append(undo, h.accounts.Close)
@@ -158,10 +162,6 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	requests, err := requestid.Open(ctx, js, 1, box)
-	if err != nil {
-		return nil, nil, err
-	}
 	folders := folder.NewRegistry(bucket)
 	h.folders = folders
 	submissions, err := submit.OpenStore(ctx, js, 1, o.outbox)
@@ -178,7 +178,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	undo = append(undo, h.tokens.Close)
 	undo = append(undo, runOutbox(ctx, submissions, h.accounts, connector, folders))
 	webhooks, err := webhook.Open(ctx, js, webhook.Config{
-		Box: box, Log: h.events, Accounts: h.accounts, Most: o.most, Guard: &netguard.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Box: box, Requests: requests, Log: h.events, Accounts: h.accounts, Most: o.most, Guard: &netguard.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
 	if err != nil {
 		return nil, nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/requestid"
 )
 
 // visibleAccounts are the accounts that exist for who calls. It is the one place
@@ -84,7 +85,7 @@ func (v visibleAccounts) Create(ctx context.Context, a *account.Account, request
 	made, err := v.all.Create(ctx, a, ownRequestID(ctx, requestID))
 	if err == nil && !access.From(ctx).Sees(made.ID, made.Labels) {
 		// The account of a first call, which somebody has taken from them since.
-		return nil, account.ErrRequestIDReused
+		return nil, requestid.ErrReused
 	}
 	return made, err
 }

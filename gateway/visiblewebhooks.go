@@ -10,6 +10,7 @@ import (
 	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/webhook"
 )
 
@@ -92,7 +93,7 @@ func (v visibleWebhooks) Create(ctx context.Context, hook *webhook.Webhook, requ
 	made, err := v.all.Create(ctx, hook, ownRequestID(ctx, requestID))
 	if err == nil && !v.covers(ctx, made) {
 		// That of a first call, which somebody has changed since.
-		return nil, webhook.ErrRequestIDReused
+		return nil, requestid.ErrReused
 	}
 	return made, err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,41 +161,34 @@ func TestRequestsCopiedOverOthers(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	p := serveIn(t, dir)
-	for _, one := range []struct{ bucket, prefix, path, body string }{
-		{"postern_accounts", "request.", "/v1/accounts", `{"email":"%s@example.com","imap":{"host":"127.0.0.1","port":1,"tlsMode":"TLS","username":"a","password":"p"}}`},
-		{"postern_webhooks", "request.", "/v1/webhooks", `{"url":"http://127.0.0.1:1/%s"}`},
-		{"postern_requests", "", "/v1/templates", `{"subject":"%s","text":"text"}`},
+	kv := bucketOf(t, dir, "postern_requests")
+	var known []string
+	// ask makes a request with an id, and gives the key under which that is kept.
+	ask := func(path, body string) string {
+		t.Helper()
+		p.post(t, path, body)
+		keys, err := kv.Keys(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		added := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return slices.Contains(known, key) })
+		if len(added) != 1 {
+			t.Fatalf("%s: the keys %v, then %v", path, known, keys)
+		}
+		known = keys
+		return added[0]
+	}
+	for _, one := range []struct{ path, body string }{
+		{"/v1/accounts", `{"email":"%s@example.com","imap":{"host":"127.0.0.1","port":1,"tlsMode":"TLS","username":"a","password":"p"}}`},
+		{"/v1/webhooks", `{"url":"http://127.0.0.1:1/%s"}`},
+		{"/v1/templates", `{"subject":"%s","text":"text"}`},
 	} {
-		first := one.path + "?requestId=first-" + one.bucket
-		p.post(t, first, fmt.Sprintf(one.body, "first"))
-		kv := bucketOf(t, dir, one.bucket)
-		former := requestKeys(t, kv, one.prefix)
-		p.post(t, one.path+"?requestId=second-"+one.bucket, fmt.Sprintf(one.body, "second"))
-		both := requestKeys(t, kv, one.prefix)
-		if len(former) != 1 || len(both) != 2 {
-			t.Fatalf("%s: %v, then %v", one.bucket, former, both)
-		}
-		other := both[0]
-		if other == former[0] {
-			other = both[1]
-		}
-		overwrite(t, kv, other, former[0])
-		if why := p.refusal(t, http.MethodPost, first, fmt.Sprintf(one.body, "first")); why != "INTERNAL" {
+		first := fmt.Sprintf(one.body, "first")
+		former := ask(one.path+"?requestId=first", first)
+		other := ask(one.path+"?requestId=second", fmt.Sprintf(one.body, "second"))
+		overwrite(t, kv, other, former)
+		if why := p.refusal(t, http.MethodPost, one.path+"?requestId=first", first); why != "INTERNAL" {
 			t.Errorf("%s: the repeated request is answered with %q", one.path, why)
 		}
 	}
-}
-
-func requestKeys(t *testing.T, kv jetstream.KeyValue, prefix string) (keys []string) {
-	t.Helper()
-	all, err := kv.Keys(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range all {
-		if strings.HasPrefix(key, prefix) {
-			keys = append(keys, key)
-		}
-	}
-	return keys
 }

@@ -199,19 +199,15 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	if err := n.openKeys(ctx, js, cfg, host, &api); err != nil {
 		return err
 	}
-	accounts, err := account.Open(ctx, js, account.Config{Box: api.Box, Replicas: cfg.EventsReplicas, Most: cfg.Limits.Accounts, Logger: n.log})
-	if err != nil {
+	if err := n.openMemories(ctx, js, cfg, &api); err != nil {
 		return err
 	}
-	n.onClose(accounts.Close)
+	accounts := api.Accounts
 	bucket, err := folder.OpenBucket(ctx, js, cfg.EventsReplicas)
 	if err != nil {
 		return err
 	}
 	folders := folder.NewRegistry(bucket)
-	if err := n.openMemories(ctx, js, cfg, &api); err != nil {
-		return err
-	}
 	events, err := eventlog.Open(ctx, js, eventlog.Config{MaxAge: cfg.EventsMaxAge, Replicas: cfg.EventsReplicas, Logger: n.log})
 	if err != nil {
 		return err
@@ -232,14 +228,14 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 	})
 
 	if n.webhooks, err = webhook.Open(ctx, js, webhook.Config{
-		Box: api.Box, Log: events, Accounts: accounts, Guard: guard, UserAgent: "Postern/" + version(),
+		Box: api.Box, Requests: api.Requests, Log: events, Accounts: accounts, Guard: guard, UserAgent: "Postern/" + version(),
 		Schedule: webhook.Schedule{Parked: cfg.webhookSchedule}, DisableAfter: cfg.WebhookDisableAfter,
 		Replicas: cfg.EventsReplicas, Most: cfg.Limits.Webhooks, Logger: n.log,
 	}); err != nil {
 		return err
 	}
 	api.Webhooks = n.webhooks
-	api.Accounts, api.Connector, api.Folders, api.Events = accounts, connector, folders, events
+	api.Connector, api.Folders, api.Events = connector, folders, events
 	api.Submissions, api.GiveUpSending, api.PublicURL = submissions, cfg.GiveUpSending, cfg.PublicURL
 	api.Storage = check
 	api.Ready = func(ctx context.Context) error {
@@ -290,12 +286,19 @@ func (n *node) connector(cfg *config, accounts *account.Registry, guard *netguar
 	return connector
 }
 
-// openMemories opens what requests remember of each other, the templates and the
-// API tokens.
+// openMemories opens what requests remember of each other, the accounts, the templates
+// and the API tokens.
 func (n *node) openMemories(ctx context.Context, js jetstream.JetStream, cfg *config, api *gateway.Config) (err error) {
 	if api.Requests, err = requestid.Open(ctx, js, cfg.EventsReplicas, api.Box); err != nil {
 		return err
 	}
+	api.Accounts, err = account.Open(ctx, js, account.Config{
+		Box: api.Box, Requests: api.Requests, Replicas: cfg.EventsReplicas, Most: cfg.Limits.Accounts, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(api.Accounts.Close)
 	if api.Successors, err = moves.OpenSuccessors(ctx, js, cfg.EventsReplicas); err != nil {
 		return err
 	}

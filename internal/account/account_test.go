@@ -11,6 +11,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -42,7 +43,11 @@ func newBox(t *testing.T, path string) *secret.Box {
 
 func (e *env) open(t *testing.T) *account.Registry {
 	t.Helper()
-	registry, err := account.Open(t.Context(), e.js, account.Config{Box: e.box})
+	requests, err := requestid.Open(t.Context(), e.js, 1, e.box)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := account.Open(t.Context(), e.js, account.Config{Box: e.box, Requests: requests})
 	if err != nil {
 		t.Fatal(err)
 	}

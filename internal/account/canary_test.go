@@ -18,6 +18,7 @@ import (
 	"github.com/postern-mail/postern/internal/logtest"
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -30,7 +31,12 @@ func TestSecretsLeaveNoTrace(t *testing.T) {
 	logger := slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	srv := natsdtest.Start(t, natsd.Config{DataDir: dir, Logger: logger})
 	js := natsdtest.JetStream(t, srv)
-	registry, err := account.Open(t.Context(), js, account.Config{Box: newBox(t, filepath.Join(dir, "secret.key")), Logger: logger})
+	box := newBox(t, filepath.Join(dir, "secret.key"))
+	requests, err := requestid.Open(t.Context(), js, 1, box)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := account.Open(t.Context(), js, account.Config{Box: box, Requests: requests, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}

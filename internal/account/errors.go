@@ -14,9 +14,6 @@ var (
 	// ErrEtagMismatch says that the settings have changed since the etag was
 	// given out.
 	ErrEtagMismatch = errors.New("the account has been changed by somebody else: read it again")
-	// ErrRequestIDReused says that a request id was used before for something
-	// else, or for an account that has been deleted since.
-	ErrRequestIDReused = errors.New("the request id has been used for another request: use a fresh one")
 	// ErrPaused says that something was asked for that a paused account does not
 	// do.
 	ErrPaused = errors.New("the account is paused")

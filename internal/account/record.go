@@ -43,7 +43,7 @@ type record struct {
 	// is refreshed.
 	Revision   uint64 `json:"revision,omitempty"`
 	Connection string `json:"connection,omitempty"`
-	// Request is the hash of the request id that created the account.
+	// Request is the key of the request that created the account.
 	Request string `json:"request,omitempty"`
 }
 

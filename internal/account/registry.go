@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/kvbucket"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -20,15 +21,12 @@ const (
 
 	accountPrefix = "account."
 	statusPrefix  = "status."
-	requestPrefix = "request."
 	refreshPrefix = "refresh."
 
-	// requestTTL is for how long a request id is remembered, as the API says.
-	requestTTL = 24 * time.Hour
 	// markerTTL is for how long a deletion is remembered: longer than request
 	// ids, so that a late repetition of the request that created an account
 	// does not bring it back.
-	markerTTL = requestTTL + time.Hour
+	markerTTL = requestid.Kept + time.Hour
 )
 
 func accountKey(id string) string { return accountPrefix + id }
@@ -38,6 +36,8 @@ func statusKey(id string) string  { return statusPrefix + id }
 type Config struct {
 	// Box seals the secrets.
 	Box *secret.Box
+	// Requests remembers request ids; it is needed where there are any.
+	Requests *requestid.Store
 	// Replicas is the number of copies of each record in a NATS cluster; 0
 	// means 1.
 	Replicas int
@@ -58,11 +58,12 @@ type Config struct {
 // writes compare with the bucket, never with memory. A change of the bucket's
 // leader in a cluster can hold deliveries up for about 20 seconds.
 type Registry struct {
-	kv     jetstream.KeyValue
-	box    *secret.Box
-	logger *slog.Logger
-	cache  *cache
-	most   int
+	kv       jetstream.KeyValue
+	box      *secret.Box
+	requests *requestid.Store
+	logger   *slog.Logger
+	cache    *cache
+	most     int
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -86,7 +87,9 @@ func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Registry
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{kv: kv, box: config.Box, logger: logger, cache: newCache(), most: config.Most, done: make(chan struct{})}
+	r := &Registry{
+		kv: kv, box: config.Box, requests: config.Requests, logger: logger, cache: newCache(), most: config.Most, done: make(chan struct{}),
+	}
 	feedCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
 	loaded := make(chan struct{})
@@ -214,9 +217,9 @@ func (a *Account) keepFixed(before *Account) {
 
 // sameSettings compares settings, secrets included.
 func sameSettings(a, b *Account) (bool, error) {
-	digestA, errA := contentDigest(a)
-	digestB, errB := contentDigest(b)
-	return bytes.Equal(digestA, digestB), errors.Join(errA, errB)
+	contentA, errA := content(a)
+	contentB, errB := content(b)
+	return bytes.Equal(contentA, contentB), errors.Join(errA, errB)
 }
 
 // replace writes an account over the record that was read, and fails with a

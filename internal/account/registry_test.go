@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/waittest"
 )
@@ -122,10 +123,10 @@ func TestRequestID(t *testing.T) {
 	otherPassword := anonymous()
 	otherPassword.IMAP.Password = secret.New("other")
 	_, err = registry.Create(t.Context(), otherPassword, "r1")
-	wantError(t, err, account.ErrRequestIDReused)
+	wantError(t, err, requestid.ErrReused)
 	named := ann()
 	_, err = registry.Create(t.Context(), named, "r1")
-	wantError(t, err, account.ErrRequestIDReused)
+	wantError(t, err, requestid.ErrReused)
 	if _, err := registry.Get(t.Context(), "ann"); !errors.Is(err, account.ErrNotFound) {
 		t.Errorf("a refused request left an account: %v", err)
 	}
@@ -138,7 +139,7 @@ func TestRequestID(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = registry.Create(t.Context(), anonymous(), "r1")
-	wantError(t, err, account.ErrRequestIDReused)
+	wantError(t, err, requestid.ErrReused)
 }
 
 func TestRequestIDAfterCrash(t *testing.T) {

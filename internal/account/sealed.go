@@ -5,13 +5,9 @@ import (
 	"github.com/postern-mail/postern/internal/secret"
 )
 
-// SealedKinds are the records of accounts that are sealed, and of requests that
-// created them.
+// SealedKinds are the records of accounts, which have sealed fields.
 func SealedKinds() []keyring.Kind {
-	return []keyring.Kind{
-		{Name: "accounts", Bucket: bucket, Prefix: accountPrefix, Keys: keyring.InJSON[record], Reseal: reseal},
-		{Name: "account requests", Bucket: bucket, Prefix: requestPrefix, Keys: keyring.InJSON[claim]},
-	}
+	return []keyring.Kind{{Name: "accounts", Bucket: bucket, Prefix: accountPrefix, Keys: keyring.InJSON[record], Reseal: reseal}}
 }
 
 // reseal seals the secrets of an account's record anew. The settings stay as they

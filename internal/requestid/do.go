@@ -77,7 +77,7 @@ func (a *Attempt) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	revision, err := a.store.kv.Update(ctx, a.key, value, a.revision)
+	revision, err := a.store.kv.Update(ctx, a.Key, value, a.revision)
 	if err == nil {
 		a.revision = revision
 	}
@@ -126,7 +126,7 @@ func (a *Attempt) settle(ctx context.Context, outcome string, err error) {
 	case errors.As(err, &uncertain):
 		a.uncertain = true
 	default:
-		_ = a.store.kv.Purge(ctx, a.key, jetstream.LastRevision(a.revision))
+		_ = a.store.kv.Purge(ctx, a.Key, jetstream.LastRevision(a.revision))
 		return
 	}
 	_ = a.write(ctx)

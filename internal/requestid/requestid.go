@@ -23,8 +23,8 @@ import (
 
 const (
 	bucket = "postern_requests"
-	// kept is for how long an id is remembered, as the API says.
-	kept = 24 * time.Hour
+	// Kept is for how long an id is remembered, as the API says.
+	Kept = 24 * time.Hour
 )
 
 // ErrReused says that a request id was used before for something else, or for
@@ -59,7 +59,7 @@ func Open(ctx context.Context, js jetstream.JetStream, replicas int, box box) (*
 		Description: "Postern: what request ids were used for",
 		Storage:     jetstream.FileStorage,
 		Replicas:    max(replicas, 1),
-		TTL:         kept,
+		TTL:         Kept,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
@@ -77,9 +77,11 @@ type Attempt struct {
 	// Outcome is what came of the first attempt that was finished, such as the name
 	// of what was made; empty while there is none.
 	Outcome string
+	// Key stands for the id. A record that holds the key of the request which made it
+	// tells a repetition that its work is done. It is empty without an id.
+	Key string
 
 	store  *Store
-	key    string
 	digest []byte
 	// revision and written are those of what is kept, and uncertain says that an
 	// attempt has ended without an outcome that is known: see [Store.Do].
@@ -108,19 +110,19 @@ func (s *Store) Begin(ctx context.Context, scope, id string, content []byte, pla
 		return a, nil
 	}
 	hash := sha256.Sum256([]byte(scope + "\x00" + id))
-	a.store, a.key = s, hex.EncodeToString(hash[:16])
+	a.store, a.Key = s, hex.EncodeToString(hash[:16])
 	value, err := a.encode()
 	if err != nil {
 		return nil, err
 	}
-	a.revision, err = s.kv.Create(ctx, a.key, value)
+	a.revision, err = s.kv.Create(ctx, a.Key, value)
 	if err == nil {
 		return a, nil
 	}
 	if !kvbucket.IsConflict(err) {
 		return nil, fmt.Errorf("claim the request id: %w", err)
 	}
-	earlier, entry, err := s.read(ctx, a.key)
+	earlier, entry, err := s.read(ctx, a.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -153,11 +155,26 @@ func (a *Attempt) encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := a.store.box.Seal(plain, []byte("request/"+a.key))
+	sealed, err := a.store.box.Seal(plain, []byte("request/"+a.Key))
 	if err != nil {
 		return nil, fmt.Errorf("seal the claim of the request id: %w", err)
 	}
 	return sealed, nil
+}
+
+// Deleted reports whether a record of a bucket was deleted after the id was claimed,
+// by the marker that a deletion leaves. For that the bucket must keep its markers for
+// longer than [Kept]. It is for attempts that nobody finishes.
+func (a *Attempt) Deleted(ctx context.Context, kv jetstream.KeyValue, key string) (bool, error) {
+	history, err := kv.History(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the deletion of what the request made: %w", err)
+	}
+	last := history[len(history)-1]
+	return last.Operation() != jetstream.KeyValuePut && last.Created().After(a.written), nil
 }
 
 // Finish records what came of the attempt, for repetitions.
@@ -170,7 +187,7 @@ func (a *Attempt) Finish(ctx context.Context, outcome string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.store.kv.Put(ctx, a.key, value); err != nil {
+	if _, err := a.store.kv.Put(ctx, a.Key, value); err != nil {
 		return fmt.Errorf("record what came of the request: %w", err)
 	}
 	return nil

@@ -23,6 +23,7 @@ import (
 	"github.com/postern-mail/postern/internal/natsd"
 	"github.com/postern-mail/postern/internal/natsdtest"
 	"github.com/postern-mail/postern/internal/netguard"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -73,8 +74,12 @@ func newHouse(t testing.TB, change func(*Config)) *house {
 // node opens webhooks over the same NATS, as another node does.
 func (h *house) node(change func(*Config)) *Webhooks {
 	h.t.Helper()
+	requests, err := requestid.Open(h.t.Context(), h.js, 1, h.box)
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	config := Config{
-		Box: h.box, Log: h.log, Accounts: h.accounts, Guard: loopback, Schedule: quickly,
+		Box: h.box, Requests: requests, Log: h.log, Accounts: h.accounts, Guard: loopback, Schedule: quickly,
 		HoldMin: 20 * time.Millisecond, HoldMax: 200 * time.Millisecond, AckWait: 20 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

@@ -43,7 +43,7 @@ type record struct {
 	UpdateTime     time.Time                `json:"update_time,omitzero"`
 	// Revision counts the changes; with CreateTime it makes the etag.
 	Revision uint64 `json:"revision,omitempty"`
-	// Request is the hash of the request id that created the webhook.
+	// Request is the key of the request that created the webhook.
 	Request string `json:"request,omitempty"`
 }
 

@@ -3,7 +3,6 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/kvbucket"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -23,23 +23,21 @@ const (
 	bucket = "postern_webhooks"
 
 	webhookPrefix = "webhook."
-	requestPrefix = "request."
 	healthPrefix  = "health."
 
-	// requestTTL is for how long a request id is remembered, as the API says.
-	requestTTL = 24 * time.Hour
 	// markerTTL is for how long a deletion is remembered: longer than request
 	// ids, so that a late repetition does not bring the webhook back.
-	markerTTL = requestTTL + time.Hour
+	markerTTL = requestid.Kept + time.Hour
 )
 
 // registry keeps the settings. Reads and writes go to the bucket itself: they
 // are rare, and whoever has just written has to see it on any node.
 type registry struct {
-	kv     jetstream.KeyValue
-	box    *secret.Box
-	logger *slog.Logger
-	most   int
+	kv       jetstream.KeyValue
+	box      *secret.Box
+	requests *requestid.Store
+	logger   *slog.Logger
+	most     int
 }
 
 func openRegistry(ctx context.Context, js jetstream.JetStream, config Config) (*registry, error) {
@@ -55,7 +53,7 @@ func openRegistry(ctx context.Context, js jetstream.JetStream, config Config) (*
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
-	return &registry{kv: kv, box: config.Box, logger: config.Logger, most: config.Most}, nil
+	return &registry{kv: kv, box: config.Box, requests: config.Requests, logger: config.Logger, most: config.Most}, nil
 }
 
 // load reads a webhook, without its health.
@@ -214,17 +212,13 @@ func (r *registry) remove(ctx context.Context, id, etag string) error {
 
 // sameContent compares all that is stored of two webhooks, secrets included.
 func sameContent(a, b *Webhook) (bool, error) {
-	digestA, errA := contentDigest(a)
-	digestB, errB := contentDigest(b)
-	return bytes.Equal(digestA, digestB), errors.Join(errA, errB)
+	contentA, errA := content(a)
+	contentB, errB := content(b)
+	return bytes.Equal(contentA, contentB), errors.Join(errA, errB)
 }
 
-// contentDigest hashes a webhook with its secrets open.
-func contentDigest(w *Webhook) ([]byte, error) {
-	content, err := json.Marshal(newRecord(w, func(_ string, value secret.String) secret.Sealed { return secret.Sealed(value.Reveal()) }))
-	if err != nil {
-		return nil, err
-	}
-	hash := sha256.Sum256(content)
-	return hash[:], nil
+// content is all that is stored of a webhook, with its secrets open. It is there to be
+// compared, and must go nowhere else.
+func content(w *Webhook) ([]byte, error) {
+	return json.Marshal(newRecord(w, func(_ string, value secret.String) secret.Sealed { return secret.Sealed(value.Reveal()) }))
 }

@@ -5,13 +5,9 @@ import (
 	"github.com/postern-mail/postern/internal/secret"
 )
 
-// SealedKinds are the records of webhooks that are sealed, and of requests that
-// created them.
+// SealedKinds are the records of webhooks, which have sealed fields.
 func SealedKinds() []keyring.Kind {
-	return []keyring.Kind{
-		{Name: "webhooks", Bucket: bucket, Prefix: webhookPrefix, Keys: keyring.InJSON[record], Reseal: reseal},
-		{Name: "webhook requests", Bucket: bucket, Prefix: requestPrefix, Keys: keyring.InJSON[claim]},
-	}
+	return []keyring.Kind{{Name: "webhooks", Bucket: bucket, Prefix: webhookPrefix, Keys: keyring.InJSON[record], Reseal: reseal}}
 }
 
 // reseal seals the secrets of a webhook's record anew. The settings stay as they are,

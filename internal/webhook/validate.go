@@ -20,9 +20,6 @@ var (
 	// ErrEtagMismatch says that the webhook has changed since the etag was
 	// given out.
 	ErrEtagMismatch = errors.New("the webhook has been changed by somebody else: read it again")
-	// ErrRequestIDReused says that a request id was used before for something
-	// else, or for a webhook that has been deleted since.
-	ErrRequestIDReused = errors.New("the request id has been used for another request: use a fresh one")
 	// ErrUnreadable says that a stored webhook cannot be read.
 	ErrUnreadable = errors.New("stored webhook cannot be read")
 	// ErrDisabled says that the webhook sends nothing.

@@ -19,6 +19,7 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/netguard"
+	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -26,6 +27,8 @@ import (
 type Config struct {
 	// Box seals the secrets.
 	Box *secret.Box
+	// Requests remembers request ids; it is needed where there are any.
+	Requests *requestid.Store
 	// Log is where the events come from, Accounts who has which labels.
 	Log      *eventlog.Log
 	Accounts *account.Registry
@@ -127,7 +130,7 @@ func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Webhooks
 
 // Create stores a new webhook, which gets the events that come from now on. An
 // empty id is replaced by a generated one, an empty secret by a new one. It
-// fails with [ErrExists], [ErrRequestIDReused], [*ValidationError] and
+// fails with [ErrExists], [requestid.ErrReused], [*ValidationError] and
 // [*limit.FullError].
 func (w *Webhooks) Create(ctx context.Context, hook *Webhook, requestID string) (*Webhook, error) {
 	head, err := w.config.Log.Head(ctx)
