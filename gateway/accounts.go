@@ -87,15 +87,12 @@ func (s *accountService) ListAccounts(ctx context.Context, req *posternv1.ListAc
 	if err != nil {
 		return nil, err
 	}
-	after := ""
-	if token := req.GetPageToken(); token != "" {
-		position, err := s.pager.seenBy(ctx).position(req, token)
-		if err != nil {
-			return nil, err
-		}
-		after = string(position)
+	pager := s.pager.seenBy(ctx)
+	after, err := pager.position(req)
+	if err != nil {
+		return nil, err
 	}
-	accounts, more := s.registry.List(ctx, match, after, pageSize(req.GetPageSize()))
+	accounts, more := s.registry.List(ctx, match, string(after), pageSize(req.GetPageSize()))
 	resp := &posternv1.ListAccountsResponse{}
 	for _, a := range accounts {
 		out := s.accountProto(a)
@@ -103,12 +100,9 @@ func (s *accountService) ListAccounts(ctx context.Context, req *posternv1.ListAc
 		resp.Accounts = append(resp.Accounts, out)
 	}
 	if more {
-		last := accounts[len(accounts)-1].ID
-		if resp.NextPageToken, err = s.pager.seenBy(ctx).token(req, []byte(last)); err != nil {
-			return nil, err
-		}
+		resp.NextPageToken, err = pager.token(req, []byte(accounts[len(accounts)-1].ID))
 	}
-	return resp, nil
+	return resp, err
 }
 
 // UpdateAccount implements AccountService.

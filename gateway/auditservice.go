@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -40,15 +39,10 @@ func (s *auditService) ListAuditEntries(ctx context.Context, req *posternv1.List
 		}
 		*one.to = one.given.AsTime()
 	}
-	below := uint64(0)
-	if given := req.GetPageToken(); given != "" {
-		position, err := s.pager.seenBy(ctx).position(req, given)
-		if err != nil {
-			return nil, err
-		}
-		if below, err = strconv.ParseUint(string(position), 10, 64); err != nil {
-			return nil, err
-		}
+	pager := s.pager.seenBy(ctx)
+	below, err := pager.sequence(req)
+	if err != nil {
+		return nil, err
 	}
 	entries, next, err := s.log.List(ctx, query, below, pageSize(req.GetPageSize()))
 	if err != nil {
@@ -59,7 +53,7 @@ func (s *auditService) ListAuditEntries(ctx context.Context, req *posternv1.List
 		resp.Entries = append(resp.Entries, auditEntryProto(e))
 	}
 	if next > 0 {
-		resp.NextPageToken, err = s.pager.seenBy(ctx).token(req, []byte(strconv.FormatUint(next, 10)))
+		resp.NextPageToken, err = pager.token(req, sequencePosition(next))
 	}
 	return resp, err
 }

@@ -88,25 +88,18 @@ func (s *blockService) ListBlocks(ctx context.Context, req *posternv1.ListBlocks
 	if req.GetAddress() != "" {
 		return s.find(ctx, a.ID, req.GetAddress())
 	}
-	after := ""
-	if token := req.GetPageToken(); token != "" {
-		position, err := s.pager.position(req, token)
-		if err != nil {
-			return nil, err
-		}
-		after = string(position)
+	after, err := s.pager.position(req)
+	if err != nil {
+		return nil, err
 	}
-	size := pageSize(req.GetPageSize())
-	blocks, err := s.store.Blocks(ctx, a.ID, after, size+1)
+	blocks, err := s.store.Blocks(ctx, a.ID, string(after), pageSize(req.GetPageSize())+1)
 	if err != nil {
 		return nil, fmt.Errorf("list blocks: %w", err)
 	}
-	resp := &posternv1.ListBlocksResponse{}
-	for _, block := range blocks[:min(size, len(blocks))] {
+	page, next, err := cutPage(s.pager, req, blocks, func(b *submit.Block) []byte { return []byte(b.ID) })
+	resp := &posternv1.ListBlocksResponse{NextPageToken: next}
+	for _, block := range page {
 		resp.Blocks = append(resp.Blocks, blockProto(block))
-	}
-	if len(blocks) > size {
-		resp.NextPageToken, err = s.pager.token(req, []byte(blocks[size-1].ID))
 	}
 	return resp, err
 }

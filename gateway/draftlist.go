@@ -17,12 +17,12 @@ func (s *draftService) ListDrafts(ctx context.Context, req *posternv1.ListDrafts
 	if err != nil {
 		return nil, err
 	}
+	sealed, err := s.pager.position(req)
+	if err != nil {
+		return nil, err
+	}
 	var position folderPosition
-	if token := req.GetPageToken(); token != "" {
-		sealed, err := s.pager.position(req, token)
-		if err != nil {
-			return nil, err
-		}
+	if sealed != nil {
 		if position, _, err = readFolderPosition(sealed); err != nil {
 			return nil, err
 		}
@@ -61,13 +61,11 @@ func (s *draftService) page(ctx context.Context, d openDraft, req *posternv1.Lis
 			shown = append(shown, v)
 		}
 	}
-	size := pageSize(req.GetPageSize())
-	if len(shown) > size {
-		shown = shown[:size]
-		next := folderPosition{validity: validity, before: shown[size-1].uid}
-		if resp.NextPageToken, err = s.pager.token(req, next.appendTo(nil)); err != nil {
-			return err
-		}
+	shown, resp.NextPageToken, err = cutPage(s.pager, req, shown, func(v draftVersion) []byte {
+		return folderPosition{validity: validity, before: v.uid}.appendTo(nil)
+	})
+	if err != nil {
+		return err
 	}
 	resp.Drafts, err = d.list(ctx, shown)
 	return err

@@ -43,13 +43,9 @@ func (s *folderService) ListFolders(ctx context.Context, req *posternv1.ListFold
 	if err != nil {
 		return nil, err
 	}
-	after := ""
-	if token := req.GetPageToken(); token != "" {
-		position, err := s.pager.position(req, token)
-		if err != nil {
-			return nil, err
-		}
-		after = string(position)
+	after, err := s.pager.position(req)
+	if err != nil {
+		return nil, err
 	}
 	a, err := s.accounts.Get(ctx, accountID(req.GetParent()))
 	if err != nil {
@@ -60,22 +56,19 @@ func (s *folderService) ListFolders(ctx context.Context, req *posternv1.ListFold
 		return nil, fmt.Errorf("list folders: %w", err)
 	}
 	folders := all.folders
-	if after != "" {
-		i, found := slices.BinarySearchFunc(folders, after, func(f listedFolder, name string) int { return compareFolders(f.Name, name) })
+	if len(after) > 0 {
+		i, found := slices.BinarySearchFunc(folders, string(after), func(f listedFolder, name string) int { return compareFolders(f.Name, name) })
 		if found {
 			i++
 		}
 		folders = folders[i:]
 	}
-	resp := &posternv1.ListFoldersResponse{}
-	size := pageSize(req.GetPageSize())
-	for _, f := range folders[:min(size, len(folders))] {
+	page, next, err := cutPage(s.pager, req, folders, func(f listedFolder) []byte { return []byte(f.Name) })
+	resp := &posternv1.ListFoldersResponse{NextPageToken: next}
+	for _, f := range page {
 		out := s.proto(a, &f)
 		keep(out, paths)
 		resp.Folders = append(resp.Folders, out)
-	}
-	if len(folders) > size {
-		resp.NextPageToken, err = s.pager.token(req, []byte(folders[size-1].Name))
 	}
 	return resp, err
 }

@@ -85,12 +85,8 @@ func metadataUnless(view posternv1.Message_View) posternv1.Message_View {
 // position opens the token of the list's next page, or gives nothing on the
 // first. Ages in the filter go on counting from when that was asked for.
 func (s *messageService) position(l *listing) ([]byte, error) {
-	token := l.req.GetPageToken()
-	if token == "" {
-		return nil, nil
-	}
-	b, err := s.pager.position(l.req, token)
-	if err != nil {
+	b, err := s.pager.position(l.req)
+	if err != nil || b == nil {
 		return nil, err
 	}
 	unix, size := binary.Varint(b)

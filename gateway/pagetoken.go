@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -36,6 +37,13 @@ func (p pager) seenBy(ctx context.Context) pager {
 	return p
 }
 
+// pageRequest asks for a page of a list.
+type pageRequest interface {
+	proto.Message
+	GetPageSize() int32
+	GetPageToken() string
+}
+
 // token seals the position at which the next page begins, for a list with the
 // arguments of req.
 func (p pager) token(req proto.Message, position []byte) (string, error) {
@@ -50,12 +58,16 @@ func (p pager) token(req proto.Message, position []byte) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
-// position opens the token of req. A token that is not ours and one that was
-// given out for other arguments are the same to the cipher, and to the caller.
-func (p pager) position(req proto.Message, token string) ([]byte, error) {
+// position opens the token of req; without one it gives nothing, which is the position
+// of the first page. A token that is not ours and one that was given out for other
+// arguments are the same to the cipher, and to the caller.
+func (p pager) position(req pageRequest) ([]byte, error) {
+	if req.GetPageToken() == "" {
+		return nil, nil
+	}
 	mismatch := refuseField("page_token", reasonPageTokenMismatch,
 		"The page token does not belong to this list with these arguments: repeat them as they were for the page before, or begin anew without a token.")
-	sealed, err := base64.RawURLEncoding.DecodeString(token)
+	sealed, err := base64.RawURLEncoding.DecodeString(req.GetPageToken())
 	if err != nil {
 		return nil, mismatch
 	}
@@ -69,6 +81,16 @@ func (p pager) position(req proto.Message, token string) ([]byte, error) {
 	}
 	return position, nil
 }
+
+// sequence opens the token of a list whose positions are sequences of a stream, 0 for
+// the first page.
+func (p pager) sequence(req pageRequest) (uint64, error) {
+	position, err := p.position(req)
+	sequence, _ := binary.Uvarint(position) // sealed here, so it is one
+	return sequence, err
+}
+
+func sequencePosition(sequence uint64) []byte { return binary.AppendUvarint(nil, sequence) }
 
 // place binds a token to all arguments of its list but the page's size and the
 // token itself.
@@ -86,6 +108,18 @@ func (p pager) place(req proto.Message) ([]byte, error) {
 	}
 	hash := sha256.Sum256(arguments)
 	return append([]byte("page-token/"+p.kind+"/"), hash[:]...), nil
+}
+
+// cutPage cuts what was listed from a position on to a page, if one more than the page takes
+// is there; next is the token of the page that begins behind its last item then.
+func cutPage[T any](p pager, req pageRequest, items []T, position func(T) []byte) (page []T, next string, err error) {
+	size := pageSize(req.GetPageSize())
+	if len(items) <= size {
+		return items, "", nil
+	}
+	page = items[:size]
+	next, err = p.token(req, position(page[size-1]))
+	return page, next, err
 }
 
 // defaultPageSize is what page_size 0 means in every list.

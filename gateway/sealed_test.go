@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"google.golang.org/protobuf/proto"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/secret"
@@ -38,7 +39,12 @@ func newSealed(tb testing.TB) sealed {
 	page := func(name, kind string, req *posternv1.ListMessagesRequest) {
 		p := pager{box: box, kind: kind}
 		s.tokens[name] = must(p.token(req, folderPosition{validity: 1, before: 9}.appendTo(nil)))
-		s.openers[name] = func(token string) bool { _, err := p.position(req, token); return err == nil }
+		s.openers[name] = func(token string) bool {
+			next := proto.CloneOf(req)
+			next.PageToken = token
+			position, err := p.position(next)
+			return err == nil && position != nil
+		}
 	}
 	page("page of messages", "messages", list("accounts/ann"))
 	page("page of another account", "messages", list("accounts/bob"))

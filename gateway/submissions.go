@@ -371,25 +371,18 @@ func (s *submissionService) ListSubmissions(
 	if err != nil {
 		return nil, err
 	}
-	after := ""
-	if token := req.GetPageToken(); token != "" {
-		position, err := s.pager.position(req, token)
-		if err != nil {
-			return nil, err
-		}
-		after = string(position)
+	after, err := s.pager.position(req)
+	if err != nil {
+		return nil, err
 	}
-	size := pageSize(req.GetPageSize())
-	submissions, err := s.store.List(ctx, a.ID, after, size+1)
+	submissions, err := s.store.List(ctx, a.ID, string(after), pageSize(req.GetPageSize())+1)
 	if err != nil {
 		return nil, fmt.Errorf("list submissions: %w", err)
 	}
-	resp := &posternv1.ListSubmissionsResponse{}
-	for _, submission := range submissions[:min(size, len(submissions))] {
+	page, next, err := cutPage(s.pager, req, submissions, func(s *submit.Submission) []byte { return []byte(s.ID) })
+	resp := &posternv1.ListSubmissionsResponse{NextPageToken: next}
+	for _, submission := range page {
 		resp.Submissions = append(resp.Submissions, submissionProto(submission))
-	}
-	if len(submissions) > size {
-		resp.NextPageToken, err = s.pager.token(req, []byte(submissions[size-1].ID))
 	}
 	return resp, err
 }

@@ -111,15 +111,11 @@ func (s *templateService) ListTemplates(ctx context.Context, req *posternv1.List
 	if err != nil {
 		return nil, err
 	}
-	after := ""
-	if token := req.GetPageToken(); token != "" {
-		position, err := s.pager.position(req, token)
-		if err != nil {
-			return nil, err
-		}
-		after = string(position)
+	after, err := s.pager.position(req)
+	if err != nil {
+		return nil, err
 	}
-	templates, more, err := s.templates.List(ctx, after, pageSize(req.GetPageSize()))
+	templates, more, err := s.templates.List(ctx, string(after), pageSize(req.GetPageSize()))
 	if err != nil {
 		return nil, err
 	}

@@ -142,11 +142,8 @@ func (p *threadPage) encode() []byte {
 }
 
 func (s *threadService) readPosition(req *posternv1.ListThreadsRequest, p *threadPage) error {
-	if req.GetPageToken() == "" {
-		return nil
-	}
-	b, err := s.pager.position(req, req.GetPageToken())
-	if err != nil {
+	b, err := s.pager.position(req)
+	if err != nil || b == nil {
 		return err
 	}
 	unix, size := binary.Varint(b)

@@ -147,30 +147,22 @@ func (s *tokenService) ListTokens(ctx context.Context, req *posternv1.ListTokens
 	if err != nil {
 		return nil, err
 	}
-	after := ""
-	if given := req.GetPageToken(); given != "" {
-		position, err := s.pager.seenBy(ctx).position(req, given)
-		if err != nil {
-			return nil, err
-		}
-		after = string(position)
+	pager := s.pager.seenBy(ctx)
+	after, err := pager.position(req)
+	if err != nil {
+		return nil, err
 	}
-	who, size := access.From(ctx), pageSize(req.GetPageSize())
-	resp := &posternv1.ListTokensResponse{}
-	last := ""
-	for _, t := range s.tokens.All() {
+	who, at := access.From(ctx), time.Now()
+	tokens := slices.DeleteFunc(s.tokens.All(), func(t *token.Token) bool {
+		return len(after) > 0 && listPlace(t) >= string(after) || !who.Covers(t.Grant) ||
+			req.GetState() != posternv1.Token_STATE_UNSPECIFIED && tokenState(t.State(at)) != req.GetState()
+	})
+	page, next, err := cutPage(pager, req, tokens, func(t *token.Token) []byte { return []byte(listPlace(t)) })
+	resp := &posternv1.ListTokensResponse{NextPageToken: next}
+	for _, t := range page {
 		out := tokenProto(t)
-		wrongState := req.GetState() != posternv1.Token_STATE_UNSPECIFIED && out.GetState() != req.GetState()
-		if after != "" && listPlace(t) >= after || wrongState || !who.Covers(t.Grant) {
-			continue
-		}
-		if len(resp.Tokens) == size {
-			resp.NextPageToken, err = s.pager.seenBy(ctx).token(req, []byte(last))
-			break
-		}
 		keep(out, paths)
 		resp.Tokens = append(resp.Tokens, out)
-		last = listPlace(t)
 	}
 	return resp, err
 }

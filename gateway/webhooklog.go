@@ -2,32 +2,18 @@ package gateway
 
 import (
 	"context"
-	"encoding/binary"
+	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/webhook"
 )
 
-// sequenceOf reads a page token whose position is a number, 0 without a token.
-func sequenceOf(p pager, req proto.Message, token string) (uint64, error) {
-	if token == "" {
-		return 0, nil
-	}
-	position, err := p.position(req, token)
-	if err != nil {
-		return 0, err
-	}
-	sequence, _ := binary.Uvarint(position) // sealed here, so it is one
-	return sequence, nil
-}
-
 // ListDeliveries implements WebhookService.
 func (s *webhookService) ListDeliveries(ctx context.Context, req *posternv1.ListDeliveriesRequest) (*posternv1.ListDeliveriesResponse, error) {
-	below, err := sequenceOf(s.attempts, req, req.GetPageToken())
+	below, err := s.attempts.sequence(req)
 	if err != nil {
 		return nil, err
 	}
@@ -36,25 +22,20 @@ func (s *webhookService) ListDeliveries(ctx context.Context, req *posternv1.List
 	if err != nil {
 		return nil, err
 	}
-	resp, limit := &posternv1.ListDeliveriesResponse{}, pageSize(req.GetPageSize())
-	last := uint64(0)
-	for i := range attempts {
-		a := &attempts[i]
-		if req.GetEventId() != "" && a.EventID != req.GetEventId() || req.GetFailed() && a.Outcome == webhook.Succeeded {
-			continue
-		}
-		if len(resp.Deliveries) == limit {
-			resp.NextPageToken, err = s.attempts.token(req, binary.AppendUvarint(nil, last))
-			break
-		}
-		resp.Deliveries, last = append(resp.Deliveries, deliveryProto(id, a)), a.Sequence
+	attempts = slices.DeleteFunc(attempts, func(a webhook.Attempt) bool {
+		return req.GetEventId() != "" && a.EventID != req.GetEventId() || req.GetFailed() && a.Outcome == webhook.Succeeded
+	})
+	page, next, err := cutPage(s.attempts, req, attempts, func(a webhook.Attempt) []byte { return sequencePosition(a.Sequence) })
+	resp := &posternv1.ListDeliveriesResponse{NextPageToken: next}
+	for i := range page {
+		resp.Deliveries = append(resp.Deliveries, deliveryProto(id, &page[i]))
 	}
 	return resp, err
 }
 
 // ListDeadLetters implements WebhookService.
 func (s *webhookService) ListDeadLetters(ctx context.Context, req *posternv1.ListDeadLettersRequest) (*posternv1.ListDeadLettersResponse, error) {
-	after, err := sequenceOf(s.letters, req, req.GetPageToken())
+	after, err := s.letters.sequence(req)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +49,7 @@ func (s *webhookService) ListDeadLetters(ctx context.Context, req *posternv1.Lis
 		resp.DeadLetters = append(resp.DeadLetters, deadLetterProto(id, &letters[i]))
 	}
 	if next > 0 {
-		resp.NextPageToken, err = s.letters.token(req, binary.AppendUvarint(nil, next))
+		resp.NextPageToken, err = s.letters.token(req, sequencePosition(next))
 	}
 	return resp, err
 }

@@ -100,15 +100,12 @@ func (s *webhookService) ListWebhooks(ctx context.Context, req *posternv1.ListWe
 	if err != nil {
 		return nil, err
 	}
-	after := ""
-	if token := req.GetPageToken(); token != "" {
-		position, err := s.hooks.seenBy(ctx).position(req, token)
-		if err != nil {
-			return nil, err
-		}
-		after = string(position)
+	pager := s.hooks.seenBy(ctx)
+	after, err := pager.position(req)
+	if err != nil {
+		return nil, err
 	}
-	hooks, more, err := s.webhooks.List(ctx, after, pageSize(req.GetPageSize()))
+	hooks, more, err := s.webhooks.List(ctx, string(after), pageSize(req.GetPageSize()))
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +116,7 @@ func (s *webhookService) ListWebhooks(ctx context.Context, req *posternv1.ListWe
 		resp.Webhooks = append(resp.Webhooks, out)
 	}
 	if more {
-		resp.NextPageToken, err = s.hooks.seenBy(ctx).token(req, []byte(hooks[len(hooks)-1].ID))
+		resp.NextPageToken, err = pager.token(req, []byte(hooks[len(hooks)-1].ID))
 	}
 	return resp, err
 }
