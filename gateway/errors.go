@@ -18,6 +18,7 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/invalid"
 	"github.com/postern-mail/postern/internal/limit"
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/query"
@@ -38,7 +39,7 @@ func classify(ctx context.Context, err error) *failure {
 		return f
 	}
 	for _, rule := range []func(error) *failure{
-		classifyGuard, classifyAccounts, classifyFolders, classifyQuery, classifyEvents, classifyWebhooks, classifySubmissions, classifyTemplates,
+		classifyGuard, classifyInvalid, classifyAccounts, classifyFolders, classifyQuery, classifyEvents, classifyWebhooks, classifySubmissions, classifyTemplates,
 		classifyAccess, classifyTokens, classifyFull,
 	} {
 		if f := rule(err); f != nil {
@@ -141,8 +142,22 @@ func classifyFolders(err error) *failure {
 const unreadableMessage = "What is stored of the %[1]s cannot be read: it is damaged or was sealed with a key that Postern does not have. " +
 	"The operator can restore the key set; otherwise delete the %[1]s and create it again."
 
+// classifyInvalid names the fields as the requests do that store a resource.
+func classifyInvalid(err error) *failure {
+	wrong, ok := errors.AsType[*invalid.Error](err)
+	if !ok {
+		return nil
+	}
+	bad := &errdetails.BadRequest{}
+	for _, f := range wrong.Fields {
+		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
+			Field: wrong.Resource + "." + f.Name, Description: f.Description, Reason: string(reasonArgumentInvalid),
+		})
+	}
+	return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The %s is not valid: %s.", wrong.Resource, wrong.Problems()).detail(bad)
+}
+
 func classifyAccounts(err error) *failure {
-	var invalid *account.ValidationError
 	var missing *account.NotFoundError
 	var refused *account.TokenRefusedError
 	var unavailableToken *account.TokenUnavailableError
@@ -153,14 +168,6 @@ func classifyAccounts(err error) *failure {
 	case errors.As(err, &unavailableToken):
 		return refuse(codes.Unavailable, reasonIMAPUnavailable,
 			"The provider's token endpoint cannot be reached or does not answer sensibly.").retryAfter(unavailableToken.RetryAfter).because(err)
-	case errors.As(err, &invalid):
-		bad := &errdetails.BadRequest{}
-		for _, f := range invalid.Fields {
-			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
-				Field: "account." + f.Field, Description: f.Description, Reason: string(reasonArgumentInvalid),
-			})
-		}
-		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The account is not valid: %s.", invalid.Problems()).detail(bad)
 	case errors.As(err, &missing):
 		return refuse(codes.NotFound, reasonAccountNotFound, "There is no account %q.", said(missing.ID)).because(err)
 	case errors.Is(err, account.ErrNotFound):

@@ -21,6 +21,7 @@ import (
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/invalid"
 	"github.com/postern-mail/postern/internal/netguard"
 	"github.com/postern-mail/postern/internal/query"
 	"github.com/postern-mail/postern/internal/requestid"
@@ -45,7 +46,7 @@ func TestClassify(t *testing.T) {
 		{"account exists", account.ErrExists, codes.AlreadyExists, reasonAccountExists, false},
 		{"etag", account.ErrEtagMismatch, codes.Aborted, reasonEtagMismatch, false},
 		{"request id", requestid.ErrReused, codes.InvalidArgument, reasonRequestIDReused, false},
-		{"account invalid", &account.ValidationError{Fields: []account.FieldError{{Field: "email"}}}, codes.InvalidArgument, reasonArgumentInvalid, false},
+		{"account invalid", &invalid.Error{Resource: "account", Fields: invalid.Fields{{Name: "email"}}}, codes.InvalidArgument, reasonArgumentInvalid, false},
 		{"grant revoked", &account.TokenRefusedError{}, codes.FailedPrecondition, reasonIMAPAuthFailed, false},
 		{"token endpoint down", &account.TokenUnavailableError{RetryAfter: time.Second, Err: io.EOF}, codes.Unavailable, reasonIMAPUnavailable, true},
 		{"folder missing", folder.ErrNotFound, codes.NotFound, reasonFolderNotFound, false},

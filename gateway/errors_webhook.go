@@ -3,23 +3,13 @@ package gateway
 import (
 	"errors"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 
 	"github.com/postern-mail/postern/internal/webhook"
 )
 
 func classifyWebhooks(err error) *failure {
-	var invalid *webhook.ValidationError
 	switch {
-	case errors.As(err, &invalid):
-		bad := &errdetails.BadRequest{}
-		for _, f := range invalid.Fields {
-			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
-				Field: "webhook." + f.Field, Description: f.Description, Reason: string(reasonArgumentInvalid),
-			})
-		}
-		return refuse(codes.InvalidArgument, reasonArgumentInvalid, "The webhook is not valid: %s.", invalid.Problems()).detail(bad)
 	case errors.Is(err, webhook.ErrNotFound):
 		return refuse(codes.NotFound, reasonWebhookNotFound, "There is no such webhook.").because(err)
 	case errors.Is(err, webhook.ErrUnreadable):

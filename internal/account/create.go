@@ -20,7 +20,7 @@ import (
 //
 // With a non-empty request id a repetition with the same content within 24
 // hours gives the account of the first call. It fails with [requestid.ErrReused],
-// with [ErrExists] if the id is taken, with [*ValidationError], and with
+// with [ErrExists] if the id is taken, with [*invalid.Error], and with
 // [*limit.FullError].
 func (r *Registry) Create(ctx context.Context, a *Account, requestID string) (*Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)

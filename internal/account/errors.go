@@ -3,7 +3,6 @@ package account
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
 var (
@@ -21,31 +20,6 @@ var (
 	// or written by a later version of Postern.
 	ErrUnreadable = errors.New("stored account cannot be read")
 )
-
-// FieldError says what is wrong with one field. Field is a path in the API's
-// spelling, such as "imap.port".
-type FieldError struct {
-	Field       string
-	Description string
-}
-
-// ValidationError lists all that is wrong with an account's settings.
-type ValidationError struct {
-	Fields []FieldError
-}
-
-func (e *ValidationError) Error() string {
-	return "invalid account: " + e.Problems()
-}
-
-// Problems lists the fields, each with what is wrong with it.
-func (e *ValidationError) Problems() string {
-	parts := make([]string, len(e.Fields))
-	for i, field := range e.Fields {
-		parts[i] = field.Field + ": " + field.Description
-	}
-	return strings.Join(parts, "; ")
-}
 
 // NotFoundError is [ErrNotFound] with the id that was asked for.
 type NotFoundError struct{ ID string }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/postern-mail/postern/internal/invalid"
 	"github.com/postern-mail/postern/internal/kvbucket"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
@@ -162,7 +163,7 @@ const storeTimeout = 10 * time.Second
 // non-empty etag the settings must still be those that the etag was given out
 // for, else it fails with [ErrEtagMismatch]. Change may be called several
 // times, each time with fresh settings; an error from it ends the update. It
-// fails with [ErrNotFound] and [*ValidationError]. A change that changes
+// fails with [ErrNotFound] and [*invalid.Error]. A change that changes
 // nothing stores nothing.
 func (r *Registry) Update(ctx context.Context, id, etag string, change func(*Account) error) (*Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -186,8 +187,8 @@ func (r *Registry) Update(ctx context.Context, id, etag string, change func(*Acc
 			return err
 		}
 		if next.Backfill != current.account.Backfill {
-			return &ValidationError{Fields: []FieldError{{
-				Field: "backfill", Description: "is settled when the account is created and cannot be changed",
+			return &invalid.Error{Resource: "account", Fields: invalid.Fields{{
+				Name: "backfill", Description: "is settled when the account is created and cannot be changed",
 			}}}
 		}
 		same, err := sameSettings(current.account, next)

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/account"
+	"github.com/postern-mail/postern/internal/invalid"
 	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 	"github.com/postern-mail/postern/internal/waittest"
@@ -78,8 +79,8 @@ func TestCreateRefused(t *testing.T) {
 	broken := ann()
 	broken.IMAP.Port = -1
 	_, err = registry.Create(t.Context(), broken, "")
-	if _, ok := errors.AsType[*account.ValidationError](err); !ok {
-		t.Errorf("error %v, want a ValidationError", err)
+	if _, ok := errors.AsType[*invalid.Error](err); !ok {
+		t.Errorf("error %v, want an invalid.Error", err)
 	}
 }
 
@@ -231,8 +232,8 @@ func TestUpdate(t *testing.T) {
 	_, err = registry.Update(t.Context(), "ann", "", func(*account.Account) error { return refusal })
 	wantError(t, err, refusal)
 	_, err = registry.Update(t.Context(), "ann", "", func(a *account.Account) error { a.Email = "x"; return nil })
-	if _, ok := errors.AsType[*account.ValidationError](err); !ok {
-		t.Errorf("error %v, want a ValidationError", err)
+	if _, ok := errors.AsType[*invalid.Error](err); !ok {
+		t.Errorf("error %v, want an invalid.Error", err)
 	}
 
 	same, err := registry.Update(t.Context(), "ann", "", func(a *account.Account) error { a.DisplayName = "Ann Lee"; return nil })

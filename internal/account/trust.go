@@ -105,11 +105,11 @@ func (t *Trust) apply(config *tls.Config) {
 func (v *violations) trust(prefix string, e, before *Endpoint) {
 	t := &e.Trust
 	if e.TLSMode == Plaintext {
-		v.check(t.IsZero(), prefix+".tls", "says whom to trust, which means nothing without TLS: leave it out, or set tls_mode to TLS or STARTTLS")
+		v.Check(t.IsZero(), prefix+".tls", "says whom to trust, which means nothing without TLS: leave it out, or set tls_mode to TLS or STARTTLS")
 	}
-	v.check(len(t.Pins) <= maxPins, prefix+".tls.pinned_keys", "give at most %d keys", maxPins)
+	v.Check(len(t.Pins) <= maxPins, prefix+".tls.pinned_keys", "give at most %d keys", maxPins)
 	for _, pin := range t.Pins {
-		v.check(pinPattern.MatchString(pin), prefix+".tls.pinned_keys",
+		v.Check(pinPattern.MatchString(pin), prefix+".tls.pinned_keys",
 			"give each as sha256/ and the base64 of the SHA-256 of the SubjectPublicKeyInfo, as accounts:verify shows it")
 	}
 	if t.Authorities == "" {
@@ -117,16 +117,16 @@ func (v *violations) trust(prefix string, e, before *Endpoint) {
 	}
 	field := prefix + ".tls.ca_certificates"
 	if len(t.Authorities) > maxAuthorities {
-		v.check(false, field, "give at most %d bytes", maxAuthorities)
+		v.Check(false, field, "give at most %d bytes", maxAuthorities)
 		return
 	}
 	certificates, problem := parseAuthorities(t.Authorities)
-	v.check(problem == "", field, "%s", problem)
+	v.Check(problem == "", field, "%s", problem)
 	if before != nil && before.Trust.Authorities == t.Authorities {
 		return
 	}
 	for _, c := range certificates {
-		v.check(time.Now().Before(c.NotAfter), field, "the certificate of %s has expired on %s",
+		v.Check(time.Now().Before(c.NotAfter), field, "the certificate of %s has expired on %s",
 			shorten(c.Subject.String()), c.NotAfter.UTC().Format(time.DateOnly))
 	}
 }

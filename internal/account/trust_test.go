@@ -18,6 +18,7 @@ import (
 	"github.com/postern-mail/postern/internal/certtest"
 	"github.com/postern-mail/postern/internal/dovecottest"
 	"github.com/postern-mail/postern/internal/imapconn"
+	"github.com/postern-mail/postern/internal/invalid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -78,12 +79,12 @@ func wantViolation(t *testing.T, err error, field, says string) {
 		}
 		return
 	}
-	invalid, ok := errors.AsType[*account.ValidationError](err)
+	wrong, ok := errors.AsType[*invalid.Error](err)
 	if !ok {
-		t.Fatalf("error %v, want a ValidationError of %s", err, field)
+		t.Fatalf("error %v, want an invalid.Error of %s", err, field)
 	}
-	if first := invalid.Fields[0]; first.Field != field || !strings.Contains(first.Description, says) {
-		t.Errorf("violations %+v, want one of %s that says %q", invalid.Fields, field, says)
+	if first := wrong.Fields[0]; first.Name != field || !strings.Contains(first.Description, says) {
+		t.Errorf("violations %+v, want one of %s that says %q", wrong.Fields, field, says)
 	}
 }
 

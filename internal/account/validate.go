@@ -1,7 +1,6 @@
 package account
 
 import (
-	"fmt"
 	"maps"
 	"net/mail"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/postern-mail/postern/internal/invalid"
 )
 
 // Bounds of the settings.
@@ -84,15 +85,15 @@ func (e *Endpoint) normalize(protocol string) {
 }
 
 // Validate checks the settings of a normalized account that is new and returns a
-// [*ValidationError] that lists all that is wrong. The id may be empty.
+// [*invalid.Error] that lists all that is wrong. The id may be empty.
 func (a *Account) Validate() error { return a.validate(&Account{}) }
 
 // validate checks settings that are to take the place of others.
 func (a *Account) validate(before *Account) error {
 	var v violations
-	v.check(a.ID == "" || ValidID(a.ID), "id",
+	v.Check(a.ID == "" || ValidID(a.ID), "id",
 		"use letters, digits, - and _, at most 63, beginning with a letter or digit")
-	v.check(utf8.RuneCountInString(a.DisplayName) <= maxDisplayName && printable(a.DisplayName), "display_name",
+	v.Check(utf8.RuneCountInString(a.DisplayName) <= maxDisplayName && printable(a.DisplayName), "display_name",
 		"use at most %d characters without control characters", maxDisplayName)
 	v.email(a.Email)
 	v.endpoint("imap", &a.IMAP)
@@ -107,33 +108,24 @@ func (a *Account) validate(before *Account) error {
 	}
 	v.labels(a.Labels)
 	v.watch(&a.Watch)
-	v.check(a.Sending.MaxConcurrent >= 0 && a.Sending.MaxConcurrent <= MaxSendingConcurrency, "sending.max_concurrent", "give at most %d", MaxSendingConcurrency)
-	v.check(a.Sending.MaxPerMinute >= 0 && a.Sending.MaxPerMinute <= MaxSendingPerMinute, "sending.max_per_minute", "give at most %d", MaxSendingPerMinute)
-	v.check(a.Backfill == BackfillNone || a.Backfill == BackfillEnvelopes, "backfill", "use NONE or ENVELOPES")
-	if len(v) > 0 {
-		return &ValidationError{Fields: v}
-	}
-	return nil
+	v.Check(a.Sending.MaxConcurrent >= 0 && a.Sending.MaxConcurrent <= MaxSendingConcurrency, "sending.max_concurrent", "give at most %d", MaxSendingConcurrency)
+	v.Check(a.Sending.MaxPerMinute >= 0 && a.Sending.MaxPerMinute <= MaxSendingPerMinute, "sending.max_per_minute", "give at most %d", MaxSendingPerMinute)
+	v.Check(a.Backfill == BackfillNone || a.Backfill == BackfillEnvelopes, "backfill", "use NONE or ENVELOPES")
+	return v.Err("account")
 }
 
-type violations []FieldError
-
-func (v *violations) check(ok bool, field, format string, args ...any) {
-	if !ok {
-		*v = append(*v, FieldError{Field: field, Description: fmt.Sprintf(format, args...)})
-	}
-}
+type violations struct{ invalid.Fields }
 
 func (v *violations) email(address string) {
 	parsed, err := mail.ParseAddress(address)
-	v.check(err == nil && parsed.Address == address && len(address) <= maxAddress, "email",
+	v.Check(err == nil && parsed.Address == address && len(address) <= maxAddress, "email",
 		"give a bare address such as ann@example.com")
 }
 
 func (v *violations) endpoint(prefix string, e *Endpoint) {
-	v.check(validHost(e.Host), prefix+".host", "give a host name or an IP address, without scheme or port")
-	v.check(e.Port >= 1 && e.Port <= 65535, prefix+".port", "give a port from 1 to 65535")
-	v.check(e.TLSMode == TLS || e.TLSMode == STARTTLS || e.TLSMode == Plaintext, prefix+".tls_mode",
+	v.Check(validHost(e.Host), prefix+".host", "give a host name or an IP address, without scheme or port")
+	v.Check(e.Port >= 1 && e.Port <= 65535, prefix+".port", "give a port from 1 to 65535")
+	v.Check(e.TLSMode == TLS || e.TLSMode == STARTTLS || e.TLSMode == Plaintext, prefix+".tls_mode",
 		"give %s, %s or %s", TLS, STARTTLS, Plaintext)
 }
 
@@ -145,34 +137,34 @@ func validHost(host string) bool {
 }
 
 func (v *violations) credential(prefix string, e *Endpoint) {
-	v.check(e.Username != "" && len(e.Username) <= maxAddress && oneLine(e.Username), prefix+".username",
+	v.Check(e.Username != "" && len(e.Username) <= maxAddress && oneLine(e.Username), prefix+".username",
 		"give the user name on one line of at most %d bytes", maxAddress)
 	switch {
 	case e.OAuth2 != nil:
-		v.check(e.Password.IsZero(), prefix+".password", "give either a password or oauth2, not both")
+		v.Check(e.Password.IsZero(), prefix+".password", "give either a password or oauth2, not both")
 		v.oauth(prefix+".oauth2", e.OAuth2)
 	default:
 		password := e.Password.Reveal()
-		v.check(password != "", prefix+".password", "give a password or oauth2")
-		v.check(len(password) <= maxLogin && oneLine(password), prefix+".password",
+		v.Check(password != "", prefix+".password", "give a password or oauth2")
+		v.Check(len(password) <= maxLogin && oneLine(password), prefix+".password",
 			"a password is one line of at most %d bytes", maxLogin)
 	}
 }
 
 func (v *violations) oauth(prefix string, o *OAuth2) {
 	access, refresh, clientSecret := o.AccessToken.Reveal(), o.RefreshToken.Reveal(), o.ClientSecret.Reveal()
-	v.check(access != "" || refresh != "", prefix+".refresh_token", "give a refresh token, or at least an access token")
-	v.check(len(access) <= maxToken && oneLine(access), prefix+".access_token", "a token is one line of at most %d bytes", maxToken)
-	v.check(len(refresh) <= maxToken && oneLine(refresh), prefix+".refresh_token", "a token is one line of at most %d bytes", maxToken)
-	v.check(len(clientSecret) <= maxLogin && oneLine(clientSecret), prefix+".client_secret",
+	v.Check(access != "" || refresh != "", prefix+".refresh_token", "give a refresh token, or at least an access token")
+	v.Check(len(access) <= maxToken && oneLine(access), prefix+".access_token", "a token is one line of at most %d bytes", maxToken)
+	v.Check(len(refresh) <= maxToken && oneLine(refresh), prefix+".refresh_token", "a token is one line of at most %d bytes", maxToken)
+	v.Check(len(clientSecret) <= maxLogin && oneLine(clientSecret), prefix+".client_secret",
 		"a client secret is one line of at most %d bytes", maxLogin)
-	v.check(len(o.ClientID) <= 1024 && oneLine(o.ClientID), prefix+".client_id", "a client id is one line of at most 1024 bytes")
-	v.check(len(o.Scopes) <= maxScopes, prefix+".scopes", "give at most %d scopes", maxScopes)
+	v.Check(len(o.ClientID) <= 1024 && oneLine(o.ClientID), prefix+".client_id", "a client id is one line of at most 1024 bytes")
+	v.Check(len(o.Scopes) <= maxScopes, prefix+".scopes", "give at most %d scopes", maxScopes)
 	if refresh == "" {
 		return
 	}
-	v.check(o.ClientID != "", prefix+".client_id", "give the client id that the refresh token was issued to")
-	v.check(validTokenURL(o.TokenURL), prefix+".token_url", "give the https URL of the provider's token endpoint")
+	v.Check(o.ClientID != "", prefix+".client_id", "give the client id that the refresh token was issued to")
+	v.Check(validTokenURL(o.TokenURL), prefix+".token_url", "give the https URL of the provider's token endpoint")
 }
 
 // validTokenURL accepts https, and http for a server on the same machine, as
@@ -190,28 +182,28 @@ func validTokenURL(text string) bool {
 }
 
 func (v *violations) labels(labels map[string]string) {
-	v.check(len(labels) <= maxLabels, "labels", "give at most %d labels", maxLabels)
+	v.Check(len(labels) <= maxLabels, "labels", "give at most %d labels", maxLabels)
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		v.check(labelPattern.MatchString(key), "labels", "key %q: use a to z, digits, - and _, at most 63, beginning with a letter", key)
-		v.check(utf8.RuneCountInString(labels[key]) <= maxLabelValue && utf8.ValidString(labels[key]), "labels",
+		v.Check(labelPattern.MatchString(key), "labels", "key %q: use a to z, digits, - and _, at most 63, beginning with a letter", key)
+		v.Check(utf8.RuneCountInString(labels[key]) <= maxLabelValue && utf8.ValidString(labels[key]), "labels",
 			"value of %q: use at most %d characters", key, maxLabelValue)
 	}
 }
 
 func (v *violations) watch(w *WatchPolicy) {
-	v.check(w.PollInterval == 0 || w.PollInterval >= minPollInterval && w.PollInterval <= maxPollInterval,
+	v.Check(w.PollInterval == 0 || w.PollInterval >= minPollInterval && w.PollInterval <= maxPollInterval,
 		"watch.poll_interval", "give from %s to %s", minPollInterval, maxPollInterval)
 	v.folders("watch.excluded_folders", w.ExcludedFolders, maxExcluded)
 	v.folders("watch.idle_folders", w.IdleFolders, maxIdleFolders)
 	for _, path := range w.IdleFolders {
-		v.check(!w.Excludes(path), "watch.idle_folders", "%q is excluded: name it in one of the two lists", path)
+		v.Check(!w.Excludes(path), "watch.idle_folders", "%q is excluded: name it in one of the two lists", path)
 	}
 }
 
 func (v *violations) folders(field string, paths []string, most int) {
-	v.check(len(paths) <= most, field, "name at most %d folders", most)
+	v.Check(len(paths) <= most, field, "name at most %d folders", most)
 	for _, path := range paths {
-		v.check(path != "" && len(path) <= maxFolderPath && utf8.ValidString(path), field,
+		v.Check(path != "" && len(path) <= maxFolderPath && utf8.ValidString(path), field,
 			"a path has from 1 to %d bytes of UTF-8", maxFolderPath)
 	}
 }

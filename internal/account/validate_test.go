@@ -9,6 +9,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/event"
+	"github.com/postern-mail/postern/internal/invalid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -91,12 +92,12 @@ func TestValidate(t *testing.T) {
 				}
 				return
 			}
-			invalid, ok := errors.AsType[*account.ValidationError](err)
+			wrong, ok := errors.AsType[*invalid.Error](err)
 			if !ok {
-				t.Fatalf("error %v, want a ValidationError", err)
+				t.Fatalf("error %v, want an invalid.Error", err)
 			}
-			if invalid.Fields[0].Field != c.field || invalid.Fields[0].Description == "" {
-				t.Errorf("violations %+v, want one of %s", invalid.Fields, c.field)
+			if wrong.Fields[0].Name != c.field || wrong.Fields[0].Description == "" {
+				t.Errorf("violations %+v, want one of %s", wrong.Fields, c.field)
 			}
 		})
 	}

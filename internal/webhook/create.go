@@ -15,7 +15,7 @@ import (
 // create stores a new webhook. An empty id is replaced by a generated one. With
 // a request id, a repetition with the same content gives the webhook of the
 // first call, and other content fails with [requestid.ErrReused]. It fails with
-// [ErrExists] if the id is taken, and with [*ValidationError].
+// [ErrExists] if the id is taken, and with [*invalid.Error].
 func (r *registry) create(ctx context.Context, w *Webhook, requestID string) (*Webhook, error) {
 	// What is made up here must not tell one request from its repetition.
 	asked, err := content(&Webhook{

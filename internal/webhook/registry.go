@@ -139,7 +139,7 @@ func (r *registry) readAll(ctx context.Context, take func(jetstream.KeyValueEntr
 
 // update applies change to a webhook as it is now and stores the result. It
 // fails with change's error, [ErrNotFound], [ErrEtagMismatch] and
-// [*ValidationError]. Change may be called several times. A change that changes
+// [*invalid.Error]. Change may be called several times. A change that changes
 // nothing stores nothing.
 func (r *registry) update(ctx context.Context, id, etag string, change func(*Webhook) error) (*Webhook, error) {
 	act := "update webhook " + id

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/postern-mail/postern/internal/invalid"
 	"github.com/postern-mail/postern/internal/secret"
 )
 
@@ -30,32 +31,6 @@ var (
 	ErrDeadLetterNotFound = errors.New("dead letter not found")
 )
 
-// FieldError says what is wrong with one field of a webhook. Field is in the
-// API's spelling.
-type FieldError struct {
-	Field       string
-	Description string
-}
-
-// ValidationError lists all that is wrong with a webhook's settings.
-type ValidationError struct {
-	Fields []FieldError
-}
-
-// Error implements error.
-func (e *ValidationError) Error() string {
-	return "invalid webhook: " + e.Problems()
-}
-
-// Problems lists the fields, each with what is wrong with it.
-func (e *ValidationError) Problems() string {
-	parts := make([]string, len(e.Fields))
-	for i, field := range e.Fields {
-		parts[i] = field.Field + ": " + field.Description
-	}
-	return strings.Join(parts, "; ")
-}
-
 // normalize brings the settings into the form in which they are stored.
 func (w *Webhook) normalize() {
 	if w.Payload == "" {
@@ -68,35 +43,24 @@ func (w *Webhook) normalize() {
 	w.Headers = headers
 }
 
-// validate fails with [*ValidationError].
+// validate fails with [*invalid.Error].
 func (w *Webhook) validate() error {
-	var fields []FieldError
-	wrong := func(field, format string, args ...any) {
-		fields = append(fields, FieldError{Field: field, Description: fmt.Sprintf(format, args...)})
-	}
-	if reason := checkURL(w.URL); reason != "" {
-		wrong("url", "%s", reason)
-	}
+	var wrong invalid.Fields
+	reason := checkURL(w.URL)
+	wrong.Check(reason == "", "url", "%s", reason)
 	for _, t := range w.Types {
-		if !t.Known() {
-			wrong("types", "there is no type of event %q", t)
-		}
+		wrong.Check(t.Known(), "types", "there is no type of event %q", t)
 	}
 	for name, value := range w.Headers {
-		if reason := checkHeader(name, value); reason != "" {
-			wrong("headers", "%s", reason)
-		}
+		reason := checkHeader(name, value)
+		wrong.Check(reason == "", "headers", "%s", reason)
 	}
-	if _, err := signingKey(w.Secret); err != nil {
-		wrong("secret", "%v", err)
-	}
-	if len(fields) > 0 {
-		slices.SortFunc(fields, func(a, b FieldError) int {
-			return strings.Compare(a.Field+a.Description, b.Field+b.Description)
-		})
-		return &ValidationError{Fields: fields}
-	}
-	return nil
+	_, err := signingKey(w.Secret)
+	wrong.Check(err == nil, "secret", "%v", err)
+	slices.SortFunc(wrong, func(a, b invalid.Field) int {
+		return strings.Compare(a.Name+a.Description, b.Name+b.Description)
+	})
+	return wrong.Err("webhook")
 }
 
 func checkURL(text string) string {

@@ -130,7 +130,7 @@ func Open(ctx context.Context, js jetstream.JetStream, config Config) (*Webhooks
 
 // Create stores a new webhook, which gets the events that come from now on. An
 // empty id is replaced by a generated one, an empty secret by a new one. It
-// fails with [ErrExists], [requestid.ErrReused], [*ValidationError] and
+// fails with [ErrExists], [requestid.ErrReused], [*invalid.Error] and
 // [*limit.FullError].
 func (w *Webhooks) Create(ctx context.Context, hook *Webhook, requestID string) (*Webhook, error) {
 	head, err := w.config.Log.Head(ctx)
@@ -173,7 +173,7 @@ func (w *Webhooks) List(ctx context.Context, match func(*Webhook) bool, after st
 // Update applies change to the settings as they are now. With a non-empty etag
 // they must still be those that the etag was given out for, else it fails with
 // [ErrEtagMismatch]. Change may be called several times. It fails with
-// [ErrNotFound] and [*ValidationError].
+// [ErrNotFound] and [*invalid.Error].
 func (w *Webhooks) Update(ctx context.Context, id, etag string, change func(*Webhook) error) (*Webhook, error) {
 	return w.registry.update(ctx, id, etag, change)
 }
