@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"golang.org/x/text/unicode/norm"
-	"google.golang.org/protobuf/proto"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
 	"github.com/postern-mail/postern/internal/folder"
@@ -42,11 +41,6 @@ func (s *folderService) CreateFolder(ctx context.Context, req *posternv1.CreateF
 		return nil, err
 	}
 	return out, nil
-}
-
-// begin begins an attempt at a request that makes something.
-func begin(ctx context.Context, requests *requestid.Store, accountID, method, id string, req proto.Message, plan string) (*requestid.Attempt, error) {
-	return requests.Begin(ctx, accountID+"/"+method, id, contentOf(req), plan)
 }
 
 // created is the folder that an earlier attempt has made, as it is now.

@@ -47,15 +47,9 @@ type merge struct {
 
 // MergeSubmissions implements SubmissionService.
 func (s *submissionService) MergeSubmissions(ctx context.Context, req *posternv1.MergeSubmissionsRequest) (*posternv1.MergeSubmissionsResponse, error) {
-	if err := maySubmit(ctx, req.GetSubmission()); err != nil {
-		return nil, err
-	}
-	a, err := s.accounts.Get(ctx, accountID(req.GetParent()))
+	a, err := s.sender(ctx, req.GetParent(), req.GetSubmission())
 	if err != nil {
 		return nil, err
-	}
-	if _, ok := a.SMTPLogin(); !ok {
-		return nil, account.ErrNoSMTP
 	}
 	if err := checkMerge(req); err != nil {
 		return nil, err

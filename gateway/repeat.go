@@ -27,6 +27,11 @@ func (s *messageService) once(ctx context.Context, accountID, method, id string,
 	})
 }
 
+// begin begins an attempt at a request that makes something.
+func begin(ctx context.Context, requests *requestid.Store, accountID, method, id string, req proto.Message, plan string) (*requestid.Attempt, error) {
+	return requests.Begin(ctx, accountID+"/"+method, id, contentOf(req), plan)
+}
+
 // contentOf is what two requests with the same id must have in common.
 func contentOf(req proto.Message) []byte {
 	same := proto.Clone(req)

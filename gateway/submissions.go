@@ -58,15 +58,9 @@ type outgoing struct {
 
 // CreateSubmission implements SubmissionService.
 func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1.CreateSubmissionRequest) (*posternv1.Submission, error) {
-	if err := maySubmit(ctx, req.GetSubmission()); err != nil {
-		return nil, err
-	}
-	a, err := s.accounts.Get(ctx, accountID(req.GetParent()))
+	a, err := s.sender(ctx, req.GetParent(), req.GetSubmission())
 	if err != nil {
 		return nil, err
-	}
-	if _, ok := a.SMTPLogin(); !ok {
-		return nil, account.ErrNoSMTP
 	}
 	in := req.GetSubmission()
 	attempt, err := s.begin(ctx, a.ID, req)
@@ -99,6 +93,22 @@ func (s *submissionService) CreateSubmission(ctx context.Context, req *posternv1
 	}
 	s.dropUploads(ctx, a.ID, in)
 	return s.wait(ctx, made, in)
+}
+
+// sender is the account that is to send something, if the caller may have it do so and
+// it can.
+func (s *submissionService) sender(ctx context.Context, name string, in *posternv1.Submission) (*account.Account, error) {
+	if err := maySubmit(ctx, in); err != nil {
+		return nil, err
+	}
+	a, err := s.accounts.Get(ctx, accountID(name))
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := a.SMTPLogin(); !ok {
+		return nil, account.ErrNoSMTP
+	}
+	return a, nil
 }
 
 // compose makes a message and stores it under an id, to be sent.
