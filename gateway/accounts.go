@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	posternv1 "github.com/postern-mail/postern/gen/postern/v1"
@@ -108,7 +107,7 @@ func (s *accountService) ListAccounts(ctx context.Context, req *posternv1.ListAc
 // UpdateAccount implements AccountService.
 func (s *accountService) UpdateAccount(ctx context.Context, req *posternv1.UpdateAccountRequest) (*posternv1.Account, error) {
 	in := req.GetAccount()
-	paths, err := updatePaths(req)
+	paths, err := namedPaths(req.GetUpdateMask(), in, settableAccount)
 	if err != nil {
 		return nil, err
 	}
@@ -128,44 +127,9 @@ func (s *accountService) UpdateAccount(ctx context.Context, req *posternv1.Updat
 	return s.accountProto(updated), nil
 }
 
-// settable are the fields that an update may change; the others are the
-// server's, and a mask that names them changes nothing (AIP-203).
-var settable = []string{"display_name", "email", "imap", "smtp", "watch", "sending", "labels"}
-
-// updatePaths are the fields that an update is to change.
-func updatePaths(req *posternv1.UpdateAccountRequest) ([]maskPath, error) {
-	if len(req.GetUpdateMask().GetPaths()) == 0 {
-		return populated(req.GetAccount().ProtoReflect()), nil
-	}
-	paths, err := readPaths(req.GetUpdateMask(), accountFields, "update_mask")
-	if err != nil {
-		return nil, err
-	}
-	if paths == nil {
-		for _, field := range settable {
-			paths = append(paths, maskPath{field})
-		}
-	}
-	return paths, nil
-}
-
-// populated lists what is set in a message, down to single fields: a server of
-// which only the password is given keeps its host (AIP-134).
-func populated(m protoreflect.Message) []maskPath {
-	var paths []maskPath
-	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		name := string(field.Name())
-		if field.Message() == nil || field.IsList() || field.IsMap() || field.Message().FullName().Parent() == "google.protobuf" {
-			paths = append(paths, maskPath{name})
-			return true
-		}
-		for _, below := range populated(value.Message()) {
-			paths = append(paths, append(maskPath{name}, below...))
-		}
-		return true
-	})
-	return paths
-}
+// settableAccount are the fields that an update may change. Of the others, the registry
+// refuses another backfill, and the rest changes nothing.
+var settableAccount = []string{"display_name", "email", "imap", "smtp", "watch", "sending", "labels"}
 
 // DeleteAccount implements AccountService.
 func (s *accountService) DeleteAccount(ctx context.Context, req *posternv1.DeleteAccountRequest) (*emptypb.Empty, error) {

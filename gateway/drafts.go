@@ -284,30 +284,19 @@ func (s *draftService) isCurrent(ctx context.Context, a *account.Account, f *fol
 	return err != nil || current == v
 }
 
-// draftSettable are the fields that an update may change; the others are the
-// server's, and a mask that names them changes nothing (AIP-203).
-var draftSettable = []string{
+// settableDraft are the fields that an update may change.
+var settableDraft = []string{
 	"from", "to", "cc", "bcc", "reply_to", "subject", "text", "html", "headers", "attachments", "reply", "calendar", "raw",
 }
 
 func draftUpdatePaths(req *posternv1.UpdateDraftRequest) ([]maskPath, error) {
-	var paths []maskPath
+	paths, err := updatePaths(req.GetUpdateMask(), req.GetDraft(), settableDraft)
 	if len(req.GetUpdateMask().GetPaths()) == 0 {
-		for _, p := range populated(req.GetDraft().ProtoReflect()) {
-			paths = append(paths, p[:1]) // an address is changed as a whole
-		}
-	} else {
-		var err error
-		if paths, err = readPaths(req.GetUpdateMask(), draftFields, "update_mask"); err != nil {
-			return nil, err
-		}
-		if paths == nil {
-			for _, field := range draftSettable {
-				paths = append(paths, maskPath{field})
-			}
+		for i, p := range paths {
+			paths[i] = p[:1] // an address is changed as a whole
 		}
 	}
-	return slices.DeleteFunc(paths, func(p maskPath) bool { return !slices.Contains(draftSettable, p[0]) }), nil
+	return paths, err
 }
 
 // changedDraft is a draft with the fields that the paths name as they are in the

@@ -16,7 +16,7 @@ import (
 // UpdateFolder implements FolderService.
 func (s *folderService) UpdateFolder(ctx context.Context, req *posternv1.UpdateFolderRequest) (*posternv1.Folder, error) {
 	in := req.GetFolder()
-	fields, err := folderUpdatePaths(req)
+	fields, err := updatePaths(req.GetUpdateMask(), req.GetFolder(), settableFolder)
 	if err != nil {
 		return nil, err
 	}
@@ -68,25 +68,8 @@ func (s *folderService) UpdateFolder(ctx context.Context, req *posternv1.UpdateF
 	return s.proto(a, f), nil
 }
 
-// folderSettable are the fields that an update may change; the others are the
-// server's, and a mask that names them changes nothing (AIP-203).
-var folderSettable = []string{"path", "subscribed", "role"}
-
-func folderUpdatePaths(req *posternv1.UpdateFolderRequest) ([]maskPath, error) {
-	paths := populated(req.GetFolder().ProtoReflect())
-	if len(req.GetUpdateMask().GetPaths()) > 0 {
-		var err error
-		if paths, err = readPaths(req.GetUpdateMask(), folderFields, "update_mask"); err != nil {
-			return nil, err
-		}
-		if paths == nil {
-			for _, field := range folderSettable {
-				paths = append(paths, maskPath{field})
-			}
-		}
-	}
-	return slices.DeleteFunc(paths, func(p maskPath) bool { return !slices.Contains(folderSettable, p[0]) }), nil
-}
+// settableFolder are the fields that an update may change.
+var settableFolder = []string{"path", "subscribed", "role"}
 
 // byKey reads the folders again and finds one of them.
 func (c *folderChange) byKey(ctx context.Context, key folder.Key) (*listedFolder, error) {

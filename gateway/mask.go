@@ -37,6 +37,49 @@ func readPaths(mask *fieldmaskpb.FieldMask, message protoreflect.MessageDescript
 	return paths, nil
 }
 
+// updatePaths are the fields of a resource that an update is to change, of those that
+// are settable. The others are the server's, and a mask that names them changes nothing
+// (AIP-203).
+func updatePaths(mask *fieldmaskpb.FieldMask, resource proto.Message, settable []string) ([]maskPath, error) {
+	paths, err := namedPaths(mask, resource, settable)
+	return slices.DeleteFunc(paths, func(p maskPath) bool { return !slices.Contains(settable, p[0]) }), err
+}
+
+// namedPaths are the fields of a resource that an update names: those of its mask, all
+// settable ones for the whole mask, and without a mask those that are set (AIP-134).
+func namedPaths(mask *fieldmaskpb.FieldMask, resource proto.Message, settable []string) ([]maskPath, error) {
+	m := resource.ProtoReflect()
+	if len(mask.GetPaths()) == 0 {
+		return populated(m), nil
+	}
+	paths, err := readPaths(mask, m.Descriptor(), "update_mask")
+	if err != nil || paths != nil {
+		return paths, err
+	}
+	for _, field := range settable {
+		paths = append(paths, maskPath{field})
+	}
+	return paths, nil
+}
+
+// populated lists what is set in a message, down to single fields: a server of
+// which only the password is given keeps its host (AIP-134).
+func populated(m protoreflect.Message) []maskPath {
+	var paths []maskPath
+	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		name := string(field.Name())
+		if field.Message() == nil || field.IsList() || field.IsMap() || field.Message().FullName().Parent() == "google.protobuf" {
+			paths = append(paths, maskPath{name})
+			return true
+		}
+		for _, below := range populated(value.Message()) {
+			paths = append(paths, append(maskPath{name}, below...))
+		}
+		return true
+	})
+	return paths
+}
+
 func resolvePath(text string, message protoreflect.MessageDescriptor) (maskPath, bool) {
 	var path maskPath
 	segments := strings.Split(text, ".")

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -134,7 +133,7 @@ func (s *templateService) ListTemplates(ctx context.Context, req *posternv1.List
 // UpdateTemplate implements TemplateService.
 func (s *templateService) UpdateTemplate(ctx context.Context, req *posternv1.UpdateTemplateRequest) (*posternv1.Template, error) {
 	in := req.GetTemplate()
-	paths, err := templatePaths(req)
+	paths, err := updatePaths(req.GetUpdateMask(), in, settableTemplate)
 	if err != nil {
 		return nil, err
 	}
@@ -153,23 +152,6 @@ func (s *templateService) UpdateTemplate(ctx context.Context, req *posternv1.Upd
 		return nil, refuseTemplate("template", fmt.Errorf("update template: %w", err))
 	}
 	return templateProto(updated), nil
-}
-
-// templatePaths are the fields that an update is to change. The others are the
-// server's, and a mask that names them changes nothing (AIP-203).
-func templatePaths(req *posternv1.UpdateTemplateRequest) ([]maskPath, error) {
-	paths, err := readPaths(req.GetUpdateMask(), templateFields, "update_mask")
-	switch {
-	case err != nil:
-		return nil, err
-	case len(req.GetUpdateMask().GetPaths()) == 0:
-		paths = populated(req.GetTemplate().ProtoReflect())
-	case paths == nil:
-		for _, field := range settableTemplate {
-			paths = append(paths, maskPath{field})
-		}
-	}
-	return slices.DeleteFunc(paths, func(p maskPath) bool { return !slices.Contains(settableTemplate, p[0]) }), nil
 }
 
 // DeleteTemplate implements TemplateService.

@@ -173,7 +173,7 @@ func listPlace(t *token.Token) string { return fmt.Sprintf("%020d/%s", t.CreateT
 // UpdateToken implements TokenService.
 func (s *tokenService) UpdateToken(ctx context.Context, req *posternv1.UpdateTokenRequest) (*posternv1.Token, error) {
 	who, in := access.From(ctx), req.GetToken()
-	paths, err := tokenPaths(req)
+	paths, err := updatePaths(req.GetUpdateMask(), in, settableToken)
 	if err != nil {
 		return nil, err
 	}
@@ -203,23 +203,6 @@ func (s *tokenService) UpdateToken(ctx context.Context, req *posternv1.UpdateTok
 		return nil, fmt.Errorf("update token: %w", err)
 	}
 	return tokenProto(updated), nil
-}
-
-// tokenPaths are the fields that an update is to change. The others are the
-// server's, and a mask that names them changes nothing (AIP-203).
-func tokenPaths(req *posternv1.UpdateTokenRequest) ([]maskPath, error) {
-	paths, err := readPaths(req.GetUpdateMask(), tokenFields, "update_mask")
-	switch {
-	case err != nil:
-		return nil, err
-	case len(req.GetUpdateMask().GetPaths()) == 0:
-		paths = populated(req.GetToken().ProtoReflect())
-	case paths == nil:
-		for _, field := range settableToken {
-			paths = append(paths, maskPath{field})
-		}
-	}
-	return slices.DeleteFunc(paths, func(p maskPath) bool { return !slices.Contains(settableToken, p[0]) }), nil
 }
 
 // RevokeToken implements TokenService.

@@ -124,9 +124,14 @@ func (s *webhookService) ListWebhooks(ctx context.Context, req *posternv1.ListWe
 // UpdateWebhook implements WebhookService.
 func (s *webhookService) UpdateWebhook(ctx context.Context, req *posternv1.UpdateWebhookRequest) (*posternv1.Webhook, error) {
 	in := req.GetWebhook()
-	paths, err := webhookPaths(req)
+	mask := req.GetUpdateMask()
+	paths, err := updatePaths(mask, in, settableWebhook)
 	if err != nil {
 		return nil, err
+	}
+	if in.GetSecret() != "" && (len(mask.GetPaths()) == 0 || slices.Contains(mask.GetPaths(), "secret")) {
+		return nil, refuseField("webhook.secret", reasonArgumentInvalid,
+			"The secret cannot be set: rotate it, so that requests are signed with both for a while.")
 	}
 	canonicalHeaders(in, paths)
 	var accounts, folders []string
@@ -197,31 +202,10 @@ func originOf(text string) string {
 	return strings.ToLower(u.Scheme + "://" + u.Hostname() + ":" + port)
 }
 
-// settableWebhook are the fields that an update may change; the others are the
-// server's, and a mask that names them changes nothing (AIP-203). A secret is
-// replaced by a rotation, which keeps the one before for a while.
+// settableWebhook are the fields that an update may change. A secret is replaced by a
+// rotation, which keeps the one before for a while.
 var settableWebhook = []string{
 	"display_name", "url", "types", "accounts", "account_labels", "folders", "payload", "ordered", "max_concurrency", "headers",
-}
-
-// webhookPaths are the fields that an update is to change.
-func webhookPaths(req *posternv1.UpdateWebhookRequest) ([]maskPath, error) {
-	paths, err := readPaths(req.GetUpdateMask(), webhookFields, "update_mask")
-	switch {
-	case err != nil:
-		return nil, err
-	case len(req.GetUpdateMask().GetPaths()) == 0:
-		paths = populated(req.GetWebhook().ProtoReflect())
-	case paths == nil:
-		for _, field := range settableWebhook {
-			paths = append(paths, maskPath{field})
-		}
-	}
-	if req.GetWebhook().GetSecret() != "" && names(paths, "secret") {
-		return nil, refuseField("webhook.secret", reasonArgumentInvalid,
-			"The secret cannot be set: rotate it, so that requests are signed with both for a while.")
-	}
-	return slices.DeleteFunc(paths, func(p maskPath) bool { return !slices.Contains(settableWebhook, p[0]) }), nil
 }
 
 // canonicalHeaders brings the names of headers into their one spelling, in which
