@@ -169,3 +169,104 @@ func oneLine(text string) string {
 		return r
 	}, text)), " ")
 }
+
+// DeadLetters lists what was given up for a webhook after a position, and gives
+// the position to go on from, 0 at the end.
+func (w *Webhooks) DeadLetters(ctx context.Context, id string, after uint64, limit int) ([]DeadLetter, uint64, error) {
+	if _, err := w.registry.load(ctx, id); err != nil {
+		return nil, 0, err
+	}
+	return w.dead.list(ctx, id, after, limit)
+}
+
+// DeadLetter reads a dead letter. It fails with [ErrNotFound] and
+// [ErrDeadLetterNotFound].
+func (w *Webhooks) DeadLetter(ctx context.Context, id, eventID string) (*DeadLetter, error) {
+	if _, err := w.registry.load(ctx, id); err != nil {
+		return nil, err
+	}
+	msg, err := w.dead.last(ctx, id, eventID)
+	if err != nil {
+		return nil, err
+	}
+	letter := deadLetter(msg)
+	return &letter, nil
+}
+
+// Redrive sends dead letters anew; no ids mean all that the webhook chooses now. It
+// fails with [ErrNotFound], [ErrDisabled], [ErrDeadLetterNotFound] and
+// [ErrNotChosen].
+func (w *Webhooks) Redrive(ctx context.Context, id string, events []string) (redriven int, err error) {
+	hook, err := w.registry.load(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if hook.Disabled != "" {
+		return 0, fmt.Errorf("webhook %s: %w", id, ErrDisabled)
+	}
+	if len(events) > 0 {
+		for _, one := range events {
+			if err := w.redrive(ctx, hook.Webhook, one); err != nil {
+				return redriven, err
+			}
+			redriven++
+		}
+		return redriven, nil
+	}
+	// Those that come back while this goes on are not sent a second time.
+	info, err := w.dead.stream.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("redrive the dead letters of webhook %s: %w", id, err)
+	}
+	const page = 100
+	for after := uint64(0); ; {
+		letters, next, err := w.dead.list(ctx, id, after, page)
+		if err != nil {
+			return redriven, err
+		}
+		for _, letter := range letters {
+			if letter.sequence > info.State.LastSeq {
+				return redriven, nil
+			}
+			err := w.redrive(ctx, hook.Webhook, letter.EventID)
+			switch {
+			case err == nil:
+				redriven++
+			case !errors.Is(err, ErrDeadLetterNotFound) && !errors.Is(err, ErrNotChosen):
+				return redriven, err
+			}
+		}
+		if next == 0 {
+			return redriven, nil
+		}
+		after = next
+	}
+}
+
+func (w *Webhooks) redrive(ctx context.Context, hook *Webhook, eventID string) error {
+	j, sequence, err := w.dead.take(ctx, hook.ID, eventID)
+	if err != nil {
+		return err
+	}
+	if !w.wants(ctx, hook, j) {
+		return fmt.Errorf("event %s of webhook %s: %w", eventID, hook.ID, ErrNotChosen)
+	}
+	// In this order: a crash in between sends it and keeps the letter.
+	if err := w.retries.makeDue(ctx, j); err != nil {
+		return err
+	}
+	return w.dead.drop(ctx, sequence)
+}
+
+// DropDeadLetter deletes a dead letter. It fails with [ErrNotFound] and
+// [ErrDeadLetterNotFound].
+func (w *Webhooks) DropDeadLetter(ctx context.Context, id, eventID string) error {
+	if _, err := w.registry.load(ctx, id); err != nil {
+		return err
+	}
+	_, sequence, err := w.dead.take(ctx, id, eventID)
+	if err != nil {
+		return err
+	}
+	return w.dead.drop(ctx, sequence)
+}

@@ -1,8 +1,12 @@
 package webhook
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"time"
+
+	"github.com/postern-mail/postern/internal/kvbucket"
 )
 
 // holdAfter is how many events in a row an endpoint may refuse before it seems
@@ -100,4 +104,52 @@ func (c *condition) failed(at time.Time, wait time.Duration) (first bool, since 
 		c.failingSince = at.UTC()
 	}
 	return first, c.failingSince
+}
+
+// succeeded notes that the endpoint answers.
+func (e *endpoint) succeeded(ctx context.Context) {
+	recovered, wasDown := e.health.succeeded()
+	if recovered {
+		if _, err := e.registry.noteHealth(ctx, e.hook.ID, func(h *healthRecord) { h.FailingSince, h.Error = time.Time{}, "" }); err != nil {
+			e.config.Logger.Warn("note that a webhook works again", "webhook", e.hook.ID, "error", err)
+		}
+	}
+	if wasDown {
+		e.config.Logger.Info("a webhook's endpoint answers again", "webhook", e.hook.ID)
+		if err := e.retries.hasten(ctx, e.hook.ID); err != nil {
+			e.config.Logger.Warn("send a webhook what it did not take", "webhook", e.hook.ID, "error", err)
+		}
+	}
+}
+
+// failed notes that the endpoint did not take an event, and disables the webhook
+// after too long a time without a success. What cannot be noted is found out
+// again with the next event.
+func (e *endpoint) failed(ctx context.Context, a answer) {
+	first, since := e.health.failed(time.Now(), a.wait)
+	if first {
+		h, err := e.registry.noteHealth(ctx, e.hook.ID, func(h *healthRecord) {
+			if h.FailingSince.IsZero() {
+				h.FailingSince, h.Error = kvbucket.Now(), a.failure
+			}
+		})
+		if err != nil {
+			e.config.Logger.Warn("note that a webhook fails", "webhook", e.hook.ID, "error", err)
+			return
+		}
+		since = h.FailingSince
+	}
+	if time.Since(since) < e.config.DisableAfter {
+		return
+	}
+	// Another node may reach it where this one cannot.
+	last, err := e.attempts.lastSuccess(ctx, e.hook.ID)
+	if err == nil && !last.After(since) {
+		_, err = e.disable(ctx, e.hook.ID, Failing,
+			fmt.Sprintf("no request has succeeded since %s; the last time, %s", since.UTC().Format(time.RFC3339), a.failure))
+		err = ignoreGone(err)
+	}
+	if err != nil {
+		e.config.Logger.Warn("disable a webhook that has failed for long", "webhook", e.hook.ID, "error", err)
+	}
 }

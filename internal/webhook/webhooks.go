@@ -3,10 +3,8 @@ package webhook
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -14,85 +12,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/event"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/kvbucket"
-	"github.com/postern-mail/postern/internal/netguard"
-	"github.com/postern-mail/postern/internal/requestid"
 	"github.com/postern-mail/postern/internal/secret"
 )
-
-// Config says how events are sent. What is zero has the default that is named.
-type Config struct {
-	// Box seals the secrets.
-	Box *secret.Box
-	// Requests remembers request ids; it is needed where there are any.
-	Requests *requestid.Store
-	// Log is where the events come from, Accounts who has which labels.
-	Log      *eventlog.Log
-	Accounts *account.Registry
-	// Guard says which addresses endpoints may have.
-	Guard *netguard.Guard
-	// TLS is for https endpoints; nil means the system's roots.
-	TLS       *tls.Config
-	UserAgent string
-	// Timeout bounds one request; 0 means 15 s.
-	Timeout time.Duration
-	// Schedule says when an event is tried again; without quick or parked waits
-	// it is [DefaultSchedule].
-	Schedule Schedule
-	// DisableAfter is how long an endpoint may fail without one success before
-	// its webhook is disabled; 0 means five days.
-	DisableAfter time.Duration
-	// HoldMin and HoldMax bound the pause between two events for an endpoint
-	// that seems to be down; 0 means 5 s and 5 min.
-	HoldMin, HoldMax time.Duration
-	// AckWait is when the work of a node that has died passes to another one, or
-	// to its next start. It is longer than a request and what follows it; 0
-	// means 30 s.
-	AckWait time.Duration
-	// BodyPatience is how old a message's event may be before it is sent
-	// without the body that cannot be read; 0 means ten minutes.
-	BodyPatience time.Duration
-	// Most is how many webhooks there may be; 0 means any number. Those that are
-	// created at the same moment may go beyond it.
-	Most int
-	// Replicas is the number of copies in a NATS cluster; 0 means 1.
-	Replicas int
-	// Logger gets what no caller is told; nil means none.
-	Logger *slog.Logger
-}
-
-func (c Config) withDefaults() Config {
-	orElse := func(d *time.Duration, other time.Duration) {
-		if *d == 0 {
-			*d = other
-		}
-	}
-	orElse(&c.Timeout, 15*time.Second)
-	orElse(&c.DisableAfter, 5*24*time.Hour)
-	orElse(&c.HoldMin, 5*time.Second)
-	orElse(&c.HoldMax, 5*time.Minute)
-	orElse(&c.AckWait, 30*time.Second)
-	orElse(&c.BodyPatience, 10*time.Minute)
-	if c.Schedule.Quick == nil {
-		c.Schedule.Quick = DefaultSchedule().Quick
-	}
-	if c.Schedule.Parked == nil {
-		c.Schedule.Parked = DefaultSchedule().Parked
-	}
-	if c.UserAgent == "" {
-		c.UserAgent = "Postern-Webhooks/1"
-	}
-	if c.Guard == nil {
-		c.Guard = &netguard.Guard{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	return c
-}
 
 // Webhooks keeps the webhooks and sends them their events. Its methods may be
 // called concurrently, on any node.
@@ -316,107 +240,6 @@ func (w *Webhooks) Attempts(ctx context.Context, id string, below uint64) ([]Att
 		return nil, err
 	}
 	return w.attempts.list(ctx, id, below)
-}
-
-// DeadLetters lists what was given up for a webhook after a position, and gives
-// the position to go on from, 0 at the end.
-func (w *Webhooks) DeadLetters(ctx context.Context, id string, after uint64, limit int) ([]DeadLetter, uint64, error) {
-	if _, err := w.registry.load(ctx, id); err != nil {
-		return nil, 0, err
-	}
-	return w.dead.list(ctx, id, after, limit)
-}
-
-// DeadLetter reads a dead letter. It fails with [ErrNotFound] and
-// [ErrDeadLetterNotFound].
-func (w *Webhooks) DeadLetter(ctx context.Context, id, eventID string) (*DeadLetter, error) {
-	if _, err := w.registry.load(ctx, id); err != nil {
-		return nil, err
-	}
-	msg, err := w.dead.last(ctx, id, eventID)
-	if err != nil {
-		return nil, err
-	}
-	letter := deadLetter(msg)
-	return &letter, nil
-}
-
-// Redrive sends dead letters anew; no ids mean all that the webhook chooses now. It
-// fails with [ErrNotFound], [ErrDisabled], [ErrDeadLetterNotFound] and
-// [ErrNotChosen].
-func (w *Webhooks) Redrive(ctx context.Context, id string, events []string) (redriven int, err error) {
-	hook, err := w.registry.load(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	if hook.Disabled != "" {
-		return 0, fmt.Errorf("webhook %s: %w", id, ErrDisabled)
-	}
-	if len(events) > 0 {
-		for _, one := range events {
-			if err := w.redrive(ctx, hook.Webhook, one); err != nil {
-				return redriven, err
-			}
-			redriven++
-		}
-		return redriven, nil
-	}
-	// Those that come back while this goes on are not sent a second time.
-	info, err := w.dead.stream.Info(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("redrive the dead letters of webhook %s: %w", id, err)
-	}
-	const page = 100
-	for after := uint64(0); ; {
-		letters, next, err := w.dead.list(ctx, id, after, page)
-		if err != nil {
-			return redriven, err
-		}
-		for _, letter := range letters {
-			if letter.sequence > info.State.LastSeq {
-				return redriven, nil
-			}
-			err := w.redrive(ctx, hook.Webhook, letter.EventID)
-			switch {
-			case err == nil:
-				redriven++
-			case !errors.Is(err, ErrDeadLetterNotFound) && !errors.Is(err, ErrNotChosen):
-				return redriven, err
-			}
-		}
-		if next == 0 {
-			return redriven, nil
-		}
-		after = next
-	}
-}
-
-func (w *Webhooks) redrive(ctx context.Context, hook *Webhook, eventID string) error {
-	j, sequence, err := w.dead.take(ctx, hook.ID, eventID)
-	if err != nil {
-		return err
-	}
-	if !w.wants(ctx, hook, j) {
-		return fmt.Errorf("event %s of webhook %s: %w", eventID, hook.ID, ErrNotChosen)
-	}
-	// In this order: a crash in between sends it and keeps the letter.
-	if err := w.retries.makeDue(ctx, j); err != nil {
-		return err
-	}
-	return w.dead.drop(ctx, sequence)
-}
-
-// DropDeadLetter deletes a dead letter. It fails with [ErrNotFound] and
-// [ErrDeadLetterNotFound].
-func (w *Webhooks) DropDeadLetter(ctx context.Context, id, eventID string) error {
-	if _, err := w.registry.load(ctx, id); err != nil {
-		return err
-	}
-	_, sequence, err := w.dead.take(ctx, id, eventID)
-	if err != nil {
-		return err
-	}
-	return w.dead.drop(ctx, sequence)
 }
 
 // Backlog is what waits to be sent to a webhook.
