@@ -40,7 +40,13 @@ func InFile(path string) *Source {
 // when there is none.
 func OpenFile(path string) (*Box, error) { return InFile(path).Open(context.Background()) }
 
+var errIrregular = errors.New("not a regular file")
+
 func readKeyFile(path string) ([]byte, error) {
+	// Before it is opened: that waits where it is a pipe.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, errIrregular
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -52,7 +58,7 @@ func readKeyFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
+		return nil, errIrregular
 	}
 	if perm := info.Mode().Perm(); perm&othersMay(info) != 0 {
 		return nil, fmt.Errorf("its mode is %04o, so others than its owner have access: run `chmod 600 %s`, "+

@@ -3,9 +3,35 @@
 package secret
 
 import (
+	"errors"
 	"io/fs"
+	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 )
+
+// A pipe to which nobody writes is refused, and not waited at.
+func TestKeyFileIsAPipe(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "key")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		_, err := OpenFile(path)
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		if !errors.Is(err, errIrregular) {
+			t.Errorf("a pipe: %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it waits for somebody to write")
+	}
+}
 
 func TestKeyFilePermissions(t *testing.T) {
 	t.Parallel()
