@@ -15,8 +15,9 @@ import (
 )
 
 // writeCertificate makes a certificate authority, writes a server certificate
-// of it and the key into dir, and gives the authority.
-func writeCertificate(dir string) (*x509.Certificate, error) {
+// of it and the key into dir, and gives the authority. The certificate is good for
+// localhost and further names.
+func writeCertificate(dir string, names []string) (*x509.Certificate, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -48,7 +49,7 @@ func writeCertificate(dir string) (*x509.Certificate, error) {
 		Subject:      pkix.Name{CommonName: "localhost"},
 		NotBefore:    ca.NotBefore,
 		NotAfter:     ca.NotAfter,
-		DNSNames:     []string{"localhost"},
+		DNSNames:     append([]string{"localhost"}, names...),
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},

@@ -13,6 +13,7 @@ type Option func(*settings)
 // default.
 type settings struct {
 	Password           string
+	Names              []string
 	Capability         string
 	Separator          string
 	Prefix             string
@@ -54,6 +55,11 @@ func Capability(names ...string) Option {
 // Password sets the password of every user: letters, digits and hyphens.
 func Password(password string) Option {
 	return func(s *settings) { s.Password = password }
+}
+
+// Names makes the server's certificate good for further names, besides localhost.
+func Names(names ...string) Option {
+	return func(s *settings) { s.Names = names }
 }
 
 // Separator sets the hierarchy delimiter, "/" by default.

@@ -101,7 +101,7 @@ func start(opts []Option) (_ *Server, err error) {
 			_ = daemontest.RemoveDir(s.config.Dir)
 		}
 	}()
-	if s.ca, err = writeCertificate(s.config.Dir); err != nil {
+	if s.ca, err = writeCertificate(s.config.Dir, s.config.Names); err != nil {
 		return nil, err
 	}
 	for {

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/postern-mail/postern/internal/certtest"
+	"github.com/postern-mail/postern/internal/dnstest"
 )
 
 // Authority is a running Pebble.
@@ -124,42 +124,10 @@ func port(t testing.TB, addr string) int {
 // nameServer says that all names are 127.0.0.1.
 func nameServer(t testing.TB) string {
 	t.Helper()
-	conn, stream := bothWays(t)
-	answer := dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
-		answer := new(dns.Msg).SetReply(question)
-		for _, q := range question.Question {
-			if q.Qtype == dns.TypeA {
-				answer.Answer = append(answer.Answer, &dns.A{
-					Hdr: dns.RR_Header{Name: q.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}, A: net.IPv4(127, 0, 0, 1),
-				})
-			}
+	return dnstest.Serve(t, func(question dns.Question) []dns.RR {
+		if question.Qtype != dns.TypeA {
+			return nil
 		}
-		_ = w.WriteMsg(answer)
+		return []dns.RR{&dns.A{Hdr: dnstest.Header(question), A: net.IPv4(127, 0, 0, 1)}}
 	})
-	var serving sync.WaitGroup
-	serving.Go(func() { _ = (&dns.Server{PacketConn: conn, Handler: answer}).ActivateAndServe() })
-	serving.Go(func() { _ = (&dns.Server{Listener: stream, Handler: answer}).ActivateAndServe() })
-	t.Cleanup(func() {
-		_, _ = conn.Close(), stream.Close()
-		serving.Wait()
-	})
-	return conn.LocalAddr().String()
-}
-
-// bothWays listens at one port by UDP and TCP: Pebble asks by either.
-func bothWays(t testing.TB) (net.PacketConn, net.Listener) {
-	t.Helper()
-	var config net.ListenConfig
-	for range 20 { // a port that is free for one may be taken for the other
-		stream, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if conn, err := config.ListenPacket(t.Context(), "udp", stream.Addr().String()); err == nil {
-			return conn, stream
-		}
-		_ = stream.Close()
-	}
-	t.Fatal("no port is free both for UDP and for TCP")
-	return nil, nil
 }

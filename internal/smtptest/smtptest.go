@@ -29,6 +29,9 @@ type Config struct {
 	// TLS makes the server speak TLS from the first byte; STARTTLS makes it offer
 	// the command, and no login without it.
 	TLS, STARTTLS bool
+	// Certificate is the server's; without it there is one for localhost, see
+	// [Server.Roots].
+	Certificate *tls.Certificate
 	// Password is that of the one user; empty means [Password].
 	Password string
 	// MaxBytes is announced as SIZE, 0 for no limit.
@@ -86,6 +89,9 @@ func Start(tb testing.TB, config Config) *Server {
 	certificate, roots, err := selfsigned.New()
 	if err != nil {
 		tb.Fatal(err)
+	}
+	if config.Certificate != nil {
+		certificate = *config.Certificate
 	}
 	address := listener.Addr().(*net.TCPAddr)
 	if config.Password == "" {
