@@ -22,6 +22,7 @@ type accountService struct {
 	posternv1.UnimplementedAccountServiceServer
 	registry  visibleAccounts
 	connector verifier
+	searches  *searches
 	pager     pager
 }
 

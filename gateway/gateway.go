@@ -25,6 +25,7 @@ import (
 	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/audit"
+	"github.com/postern-mail/postern/internal/discover"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/moves"
@@ -61,6 +62,8 @@ type Config struct {
 	Connector Connector
 	Folders   *folder.Registry
 	Events    *eventlog.Log
+	// Finder finds the servers of email addresses.
+	Finder *discover.Finder
 	// Requests remembers request ids.
 	Requests *requestid.Store
 	// Moves tells the account's owner which message became which when it is
@@ -173,8 +176,8 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Requests == nil || cfg.Submissions == nil || cfg.Templates == nil || cfg.Tokens == nil || cfg.Box == nil {
 		return nil, errors.New("gateway needs accounts, their connections and folders, the event log, webhooks, request ids, submissions, templates, tokens and a box")
 	}
-	if cfg.Moves == nil || cfg.Successors == nil {
-		return nil, errors.New("gateway needs the ledger of moves and the successors")
+	if cfg.Moves == nil || cfg.Successors == nil || cfg.Finder == nil {
+		return nil, errors.New("gateway needs the ledger of moves, the successors and a finder of servers")
 	}
 	validator, err := protovalidate.New()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -33,6 +34,7 @@ import (
 	"github.com/postern-mail/postern/internal/access"
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/audit"
+	"github.com/postern-mail/postern/internal/discover"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/logtest"
@@ -99,6 +101,11 @@ func runOutbox(ctx context.Context, store *submit.Store, accounts *account.Regis
 		senders.Close()
 	}
 }
+
+// nowhere is a resolver of a machine without a network.
+var nowhere = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("there is no network")
+}}
 
 // build starts a house; the returned function takes it down.
 func build(dir string, o options) (_ *house, down func(), err error) {
@@ -186,6 +193,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	cfg := gateway.Config{
 		Accounts: h.accounts, Connector: connector, Folders: folders, Events: h.events,
 		Requests: requests, Moves: ledger, Successors: successors, Submissions: submissions,
+		Finder:    discover.New(discover.Config{Guard: &netguard.Guard{Resolver: nowhere}}),
 		PublicURL: "https://postern.example/mail/", Templates: templates, Tokens: h.tokens, Webhooks: webhooks, Box: box,
 		Log: slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -196,7 +204,7 @@ func build(dir string, o options) (_ *house, down func(), err error) {
 	cfg.TLS = o.tls
 	// Tests that are not about limits ask for as much as they like.
 	limits := gateway.DefaultLimits()
-	limits.RatePerToken, limits.RatePerAccount, limits.RateUnauthenticated = 0, 0, 0
+	limits.RatePerToken, limits.RatePerAccount, limits.RateUnauthenticated, limits.RateDiscovery = 0, 0, 0, 0
 	cfg.Limits = &limits
 	if err := h.serve(ctx, cfg, o, &undo); err != nil {
 		return nil, nil, err

@@ -123,7 +123,7 @@ func TestEveryRouteKnowsItsParameters(t *testing.T) {
 	h := sharedHouse(t)
 	for _, path := range []string{
 		"GET /v1/accounts", "POST /v1/accounts", "GET /v1/accounts/a", "PATCH /v1/accounts/a", "DELETE /v1/accounts/a",
-		"POST /v1/accounts/a:verify", "GET /v1/accounts/a/folders", "GET /v1/accounts/a/folders/f", "GET /v1/accounts/a/messages",
+		"POST /v1/accounts/a:verify", "POST /v1/accounts:discover", "GET /v1/accounts/a/folders", "GET /v1/accounts/a/folders/f", "GET /v1/accounts/a/messages",
 		"GET /v1/accounts/a/messages/m", "GET /v1/accounts/a/events", "GET /v1/events:cursor",
 	} {
 		method, route, _ := strings.Cut(path, " ")

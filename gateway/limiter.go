@@ -23,6 +23,8 @@ const (
 	limitRatePerToken        = "rate-per-token" //nolint:gosec // no credential, but the name of a setting
 	limitRatePerAccount      = "rate-per-account"
 	limitRateUnauthenticated = "rate-unauthenticated"
+	limitRateDiscovery       = "rate-discovery"
+	limitDiscoveries         = "discoveries"
 	limitConcurrentPerToken  = "concurrent-per-token" //nolint:gosec // as above
 	limitStreamsPerToken     = "streams-per-token"    //nolint:gosec // as above
 	limitImports             = "max-imports"
@@ -36,6 +38,8 @@ const (
 	rateBurst     = 2
 	accountBurst  = 4
 	strangerBurst = 10
+	// discoveryBurst is the same of domains whose mail servers are looked for.
+	discoveryBurst = 10
 	// maxBuckets bounds how many tokens, pairs of a token and an account, or
 	// addresses are remembered.
 	maxBuckets = 100_000
@@ -61,6 +65,7 @@ type limiter struct {
 	log    *slog.Logger
 
 	rates, accounts, strangers *limit.Rates
+	discovery                  *limit.Rates
 	calls, streams, conns      *limit.Places
 	strangerStreams            *limit.Places
 	running                    *limit.Line
@@ -78,6 +83,7 @@ func newLimiter(limits Limits, cores int, known func(string) (map[string]string,
 		limits: limits, log: log, known: known,
 		rates: rates(limits.RatePerToken, rateBurst), accounts: rates(limits.RatePerAccount, accountBurst),
 		strangers: rates(limits.RateUnauthenticated, strangerBurst),
+		discovery: rates(limits.RateDiscovery, discoveryBurst),
 		calls:     limit.NewPlaces(limits.ConcurrentPerToken),
 		streams:   limit.NewPlaces(limits.StreamsPerToken),
 		conns:     limit.NewPlaces(limits.ConnectionsPerToken),
@@ -178,6 +184,16 @@ func (l *limiter) account(ctx context.Context, req any) error {
 		return nil
 	}
 	return l.limited(ctx, who.ID, limitRatePerAccount, l.limits.RatePerAccount, wait, "This token makes too many calls about this account")
+}
+
+// discover counts a look for the mail servers of a domain.
+func (l *limiter) discover(ctx context.Context) error {
+	who := access.From(ctx).ID
+	wait, ok := l.discovery.Take(who, time.Now())
+	if ok {
+		return nil
+	}
+	return l.limited(ctx, who, limitRateDiscovery, l.limits.RateDiscovery, wait, "This token looks for too many mail servers")
 }
 
 // accountNamed is the id of the account that a request is about, by its name or

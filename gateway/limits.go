@@ -14,6 +14,9 @@ type Limits struct {
 	// Calls per second: of one token, of one token about one account, and of one
 	// address without a valid token. 0 means as many as one likes.
 	RatePerToken, RatePerAccount, RateUnauthenticated int
+	// RateDiscovery is for how many domains per second mail servers are looked for, of
+	// one token. 0 means as many as one likes.
+	RateDiscovery int
 	// What one token may have open at a time: calls with one answer, and streams,
 	// which are watches, downloads, imports and uploads. 0 means any number.
 	ConcurrentPerToken, StreamsPerToken int
@@ -61,7 +64,7 @@ type Limits struct {
 // DefaultLimits are the limits unless an operator sets others.
 func DefaultLimits() Limits {
 	return Limits{
-		RatePerToken: 5000, RatePerAccount: 2000, RateUnauthenticated: 100,
+		RatePerToken: 5000, RatePerAccount: 2000, RateUnauthenticated: 100, RateDiscovery: 5,
 		ConcurrentPerToken: 256, StreamsPerToken: 5000,
 		ConnectionsPerToken: 5000, ConnectionsPerAddress: 1000, Connections: 20_000,
 		StreamsPerConnection: 250, Imports: 16, ImportsPerToken: 8,

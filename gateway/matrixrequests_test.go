@@ -96,8 +96,11 @@ var rows = map[string]row{
 	"AccountService/UpdateAccount": {needs: writeAccounts, request: func(x target) proto.Message {
 		return &posternv1.UpdateAccountRequest{Account: &posternv1.Account{Name: x.account, DisplayName: "canary"}}
 	}},
-	"AccountService/DeleteAccount":    {needs: writeAccounts, spend: "account", request: func(x target) proto.Message { return &posternv1.DeleteAccountRequest{Name: x.account} }},
-	"AccountService/VerifyAccount":    {needs: writeAccounts, request: func(x target) proto.Message { return &posternv1.VerifyAccountRequest{Name: x.account} }},
+	"AccountService/DeleteAccount": {needs: writeAccounts, spend: "account", request: func(x target) proto.Message { return &posternv1.DeleteAccountRequest{Name: x.account} }},
+	"AccountService/VerifyAccount": {needs: writeAccounts, request: func(x target) proto.Message { return &posternv1.VerifyAccountRequest{Name: x.account} }},
+	"AccountService/DiscoverAccount": {needs: writeAccounts, request: func(target) proto.Message {
+		return &posternv1.DiscoverAccountRequest{Email: "new@gmail.com"}
+	}},
 	"AccountService/PauseAccount":     {needs: writeAccounts, spend: "account", request: func(x target) proto.Message { return &posternv1.PauseAccountRequest{Name: x.account} }},
 	"AccountService/ResumeAccount":    {needs: writeAccounts, request: func(x target) proto.Message { return &posternv1.ResumeAccountRequest{Name: x.account} }},
 	"AccountService/ReconnectAccount": {needs: writeAccounts, request: func(x target) proto.Message { return &posternv1.ReconnectAccountRequest{Name: x.account} }},

@@ -41,6 +41,7 @@ var needs = map[string]need{
 	posternv1.AccountService_UpdateAccount_FullMethodName:    needsAll(access.AccountsWrite),
 	posternv1.AccountService_DeleteAccount_FullMethodName:    needsAll(access.AccountsWrite),
 	posternv1.AccountService_VerifyAccount_FullMethodName:    needsAll(access.AccountsWrite),
+	posternv1.AccountService_DiscoverAccount_FullMethodName:  needsAll(access.AccountsWrite),
 	posternv1.AccountService_PauseAccount_FullMethodName:     needsAll(access.AccountsWrite),
 	posternv1.AccountService_ResumeAccount_FullMethodName:    needsAll(access.AccountsWrite),
 	posternv1.AccountService_ReconnectAccount_FullMethodName: needsAll(access.AccountsWrite),

@@ -38,7 +38,10 @@ func (g *Gateway) build() {
 	accounts := visibleAccounts{cfg.Accounts}
 	mail := visibleMailboxes{mailboxes: patient{mailboxes: cfg.Connector, wait: cfg.ConnectionWait}, accounts: accounts}
 	lister := folderLister{mailboxes: mail, folders: cfg.Folders}
-	g.accounts = &accountService{registry: accounts, connector: cfg.Connector, pager: pages("accounts")}
+	g.accounts = &accountService{
+		registry: accounts, connector: cfg.Connector, pager: pages("accounts"),
+		searches: newSearches(cfg.Finder, g.calls.limiter, cfg.ConnectionWait),
+	}
 	changes := &folderChanges{lister: lister, registry: cfg.Folders, reselect: cfg.Connector.Reselect, watch: cfg.Watch}
 	g.folders = &folderService{
 		accounts: accounts, lister: lister, pager: pages("folders"), requests: cfg.Requests, watch: cfg.Watch,

@@ -24,6 +24,7 @@ func (c *config) numberLimits() []numberLimit {
 		{"rate-per-token", &l.RatePerToken, 0, "take `N` calls a second of one token, and twice as many at once"},
 		{"rate-per-account", &l.RatePerAccount, 0, "take `N` calls a second of one token about one account, and four times as many at once"},
 		{"rate-unauthenticated", &l.RateUnauthenticated, 0, "take `N` requests a second without a valid token from one address, and ten times as many at once"},
+		{"rate-discovery", &l.RateDiscovery, 0, "look for the mail servers of `N` domains a second for one token, and of ten times as many at once"},
 		{"concurrent-per-token", &l.ConcurrentPerToken, 0, "let one token have `N` calls under way at a time"},
 		{"streams-per-token", &l.StreamsPerToken, 0, "let one token have `N` watches, downloads, imports and uploads open at a time"},
 		{"connections-per-token", &l.ConnectionsPerToken, 0, "let the calls of one token come over `N` connections at a time"},

@@ -21,6 +21,7 @@ import (
 	"github.com/postern-mail/postern/internal/account"
 	"github.com/postern-mail/postern/internal/acme"
 	"github.com/postern-mail/postern/internal/audit"
+	"github.com/postern-mail/postern/internal/discover"
 	"github.com/postern-mail/postern/internal/eventlog"
 	"github.com/postern-mail/postern/internal/folder"
 	"github.com/postern-mail/postern/internal/imapconn"
@@ -263,7 +264,7 @@ func (n *node) openStores(ctx context.Context, cfg *config, conn *nats.Conn, che
 		Submissions:  submissions,
 		PollInterval: cfg.PollInterval, LinkTimeout: cfg.LinkTimeout, OverflowAfter: cfg.OverflowAfter, Logger: n.log,
 	})
-	api.Watch = n.supervisor
+	api.Watch, api.Finder = n.supervisor, discover.New(discover.Config{Guard: guard, TLS: cfg.mailTLS, UserAgent: "Postern/" + version()})
 	n.gateway, err = gateway.New(api)
 	return err
 }

@@ -112,23 +112,29 @@ func isBroken(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// open goes from the greeting to the authenticated state.
-func (c *Conn) open(ctx context.Context, cfg *Config) error {
-	preauth, err := c.greeting(ctx, cfg)
-	if err != nil {
-		return err
+// begin goes from the greeting to what the server says that it can do.
+func (c *Conn) begin(ctx context.Context, cfg *Config) (preauth bool, err error) {
+	if preauth, err = c.greeting(ctx, cfg); err != nil {
+		return false, err
 	}
 	if cfg.TLSMode == ModeSTARTTLS {
 		if err := c.startTLS(ctx, cfg); err != nil {
-			return err
+			return false, err
 		}
 	}
+	if c.caps == nil && !preauth {
+		_, err = c.Capability(ctx)
+	}
+	return preauth, err
+}
+
+// open goes from the greeting to the authenticated state.
+func (c *Conn) open(ctx context.Context, cfg *Config) error {
+	preauth, err := c.begin(ctx, cfg)
+	if err != nil {
+		return err
+	}
 	if !preauth {
-		if c.caps == nil {
-			if _, err := c.Capability(ctx); err != nil {
-				return err
-			}
-		}
 		if err := c.login(ctx, cfg); err != nil {
 			return err
 		}

@@ -156,6 +156,129 @@ func (VerifyAccountResponse_Step_Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{11, 0, 1}
 }
 
+// Where a candidate was learned, those to be trusted most first.
+type DiscoverAccountResponse_Candidate_Source int32
+
+const (
+	// Not known. Never in an answer.
+	DiscoverAccountResponse_Candidate_SOURCE_UNSPECIFIED DiscoverAccountResponse_Candidate_Source = 0
+	// Postern knows the provider of the address.
+	DiscoverAccountResponse_Candidate_PROVIDER DiscoverAccountResponse_Candidate_Source = 1
+	// The domain's SRV records name the servers (RFC 6186, RFC 8314).
+	DiscoverAccountResponse_Candidate_SRV DiscoverAccountResponse_Candidate_Source = 2
+	// A web server of the domain has a configuration for mail programs, in
+	// Thunderbird's format.
+	DiscoverAccountResponse_Candidate_AUTOCONFIG DiscoverAccountResponse_Candidate_Source = 3
+	// The domain's mail is received by a provider that Postern knows.
+	DiscoverAccountResponse_Candidate_MX DiscoverAccountResponse_Candidate_Source = 4
+	// Servers with the usual names answer.
+	DiscoverAccountResponse_Candidate_PROBE DiscoverAccountResponse_Candidate_Source = 5
+)
+
+// Enum value maps for DiscoverAccountResponse_Candidate_Source.
+var (
+	DiscoverAccountResponse_Candidate_Source_name = map[int32]string{
+		0: "SOURCE_UNSPECIFIED",
+		1: "PROVIDER",
+		2: "SRV",
+		3: "AUTOCONFIG",
+		4: "MX",
+		5: "PROBE",
+	}
+	DiscoverAccountResponse_Candidate_Source_value = map[string]int32{
+		"SOURCE_UNSPECIFIED": 0,
+		"PROVIDER":           1,
+		"SRV":                2,
+		"AUTOCONFIG":         3,
+		"MX":                 4,
+		"PROBE":              5,
+	}
+)
+
+func (x DiscoverAccountResponse_Candidate_Source) Enum() *DiscoverAccountResponse_Candidate_Source {
+	p := new(DiscoverAccountResponse_Candidate_Source)
+	*p = x
+	return p
+}
+
+func (x DiscoverAccountResponse_Candidate_Source) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DiscoverAccountResponse_Candidate_Source) Descriptor() protoreflect.EnumDescriptor {
+	return file_postern_v1_account_service_proto_enumTypes[2].Descriptor()
+}
+
+func (DiscoverAccountResponse_Candidate_Source) Type() protoreflect.EnumType {
+	return &file_postern_v1_account_service_proto_enumTypes[2]
+}
+
+func (x DiscoverAccountResponse_Candidate_Source) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DiscoverAccountResponse_Candidate_Source.Descriptor instead.
+func (DiscoverAccountResponse_Candidate_Source) EnumDescriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{13, 0, 0}
+}
+
+// What one can log in with.
+type DiscoverAccountResponse_Candidate_AuthMethod int32
+
+const (
+	// Not known. Never in an answer.
+	DiscoverAccountResponse_Candidate_AUTH_METHOD_UNSPECIFIED DiscoverAccountResponse_Candidate_AuthMethod = 0
+	// The password of the mailbox.
+	DiscoverAccountResponse_Candidate_PASSWORD DiscoverAccountResponse_Candidate_AuthMethod = 1
+	// A password that the user has the provider make for one program.
+	DiscoverAccountResponse_Candidate_APP_PASSWORD DiscoverAccountResponse_Candidate_AuthMethod = 2
+	// OAuth 2.0 tokens.
+	DiscoverAccountResponse_Candidate_OAUTH2 DiscoverAccountResponse_Candidate_AuthMethod = 3
+)
+
+// Enum value maps for DiscoverAccountResponse_Candidate_AuthMethod.
+var (
+	DiscoverAccountResponse_Candidate_AuthMethod_name = map[int32]string{
+		0: "AUTH_METHOD_UNSPECIFIED",
+		1: "PASSWORD",
+		2: "APP_PASSWORD",
+		3: "OAUTH2",
+	}
+	DiscoverAccountResponse_Candidate_AuthMethod_value = map[string]int32{
+		"AUTH_METHOD_UNSPECIFIED": 0,
+		"PASSWORD":                1,
+		"APP_PASSWORD":            2,
+		"OAUTH2":                  3,
+	}
+)
+
+func (x DiscoverAccountResponse_Candidate_AuthMethod) Enum() *DiscoverAccountResponse_Candidate_AuthMethod {
+	p := new(DiscoverAccountResponse_Candidate_AuthMethod)
+	*p = x
+	return p
+}
+
+func (x DiscoverAccountResponse_Candidate_AuthMethod) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DiscoverAccountResponse_Candidate_AuthMethod) Descriptor() protoreflect.EnumDescriptor {
+	return file_postern_v1_account_service_proto_enumTypes[3].Descriptor()
+}
+
+func (DiscoverAccountResponse_Candidate_AuthMethod) Type() protoreflect.EnumType {
+	return &file_postern_v1_account_service_proto_enumTypes[3]
+}
+
+func (x DiscoverAccountResponse_Candidate_AuthMethod) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DiscoverAccountResponse_Candidate_AuthMethod.Descriptor instead.
+func (DiscoverAccountResponse_Candidate_AuthMethod) EnumDescriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{13, 0, 1}
+}
+
 // Asks for a new account.
 type CreateAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -815,6 +938,99 @@ func (x *VerifyAccountResponse) GetOk() bool {
 	return false
 }
 
+// Asks for the servers of an email address.
+type DiscoverAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address, such as `ann@example.com`.
+	Email         string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscoverAccountRequest) Reset() {
+	*x = DiscoverAccountRequest{}
+	mi := &file_postern_v1_account_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscoverAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscoverAccountRequest) ProtoMessage() {}
+
+func (x *DiscoverAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscoverAccountRequest.ProtoReflect.Descriptor instead.
+func (*DiscoverAccountRequest) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DiscoverAccountRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+// The servers that an email address may have.
+type DiscoverAccountResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The candidates, the best first: at most one of each source. Those whose servers
+	// were tried and did not do are last.
+	Candidates    []*DiscoverAccountResponse_Candidate `protobuf:"bytes,1,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscoverAccountResponse) Reset() {
+	*x = DiscoverAccountResponse{}
+	mi := &file_postern_v1_account_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscoverAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscoverAccountResponse) ProtoMessage() {}
+
+func (x *DiscoverAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscoverAccountResponse.ProtoReflect.Descriptor instead.
+func (*DiscoverAccountResponse) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DiscoverAccountResponse) GetCandidates() []*DiscoverAccountResponse_Candidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
 // One step of the trial.
 type VerifyAccountResponse_Step struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -838,7 +1054,7 @@ type VerifyAccountResponse_Step struct {
 
 func (x *VerifyAccountResponse_Step) Reset() {
 	*x = VerifyAccountResponse_Step{}
-	mi := &file_postern_v1_account_service_proto_msgTypes[12]
+	mi := &file_postern_v1_account_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +1066,7 @@ func (x *VerifyAccountResponse_Step) String() string {
 func (*VerifyAccountResponse_Step) ProtoMessage() {}
 
 func (x *VerifyAccountResponse_Step) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_account_service_proto_msgTypes[12]
+	mi := &file_postern_v1_account_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1147,7 @@ type VerifyAccountResponse_Certificate struct {
 
 func (x *VerifyAccountResponse_Certificate) Reset() {
 	*x = VerifyAccountResponse_Certificate{}
-	mi := &file_postern_v1_account_service_proto_msgTypes[13]
+	mi := &file_postern_v1_account_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1159,7 @@ func (x *VerifyAccountResponse_Certificate) String() string {
 func (*VerifyAccountResponse_Certificate) ProtoMessage() {}
 
 func (x *VerifyAccountResponse_Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_v1_account_service_proto_msgTypes[13]
+	mi := &file_postern_v1_account_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,6 +1213,197 @@ func (x *VerifyAccountResponse_Certificate) GetNotBeforeTime() *timestamppb.Time
 func (x *VerifyAccountResponse_Certificate) GetNotAfterTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.NotAfterTime
+	}
+	return nil
+}
+
+// A pair of servers, as an account takes them.
+type DiscoverAccountResponse_Candidate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it was learned.
+	Source DiscoverAccountResponse_Candidate_Source `protobuf:"varint,1,opt,name=source,proto3,enum=postern.v1.DiscoverAccountResponse_Candidate_Source" json:"source,omitempty"`
+	// Whose servers they are, such as `Gmail`. Empty where Postern does not know.
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The IMAP server, with host, port, TLS mode and user name, ready for an account
+	// but for the credential. The user name is empty where the address does not
+	// tell it.
+	Imap *MailServer `protobuf:"bytes,3,opt,name=imap,proto3" json:"imap,omitempty"`
+	// The SMTP server in the same form. Absent where none was found. Where its user
+	// name is another than that of `imap`, an account needs the password in both.
+	Smtp *MailServer `protobuf:"bytes,4,opt,name=smtp,proto3" json:"smtp,omitempty"`
+	// What one can log in with, the best first. Empty where it is not known.
+	AuthMethods []DiscoverAccountResponse_Candidate_AuthMethod `protobuf:"varint,5,rep,packed,name=auth_methods,json=authMethods,proto3,enum=postern.v1.DiscoverAccountResponse_Candidate_AuthMethod" json:"auth_methods,omitempty"`
+	// Where tokens come from, if that is known.
+	Oauth2 *DiscoverAccountResponse_Candidate_AuthorizationServer `protobuf:"bytes,6,opt,name=oauth2,proto3" json:"oauth2,omitempty"`
+	// Postern has connected to each of the servers: it showed a certificate that is
+	// good for its host, and greeted. Servers of known providers, and those at other
+	// than the usual ports, are not connected to.
+	Verified bool `protobuf:"varint,7,opt,name=verified,proto3" json:"verified,omitempty"`
+	// Show the hosts to the user, and ask before a password goes there: they are
+	// outside the address's domain, and DNS alone names them, whose answers can be
+	// forged (RFC 6186 section 6). Connections check the certificate for the host
+	// that was found, which does not help against a forged name.
+	Confirm bool `protobuf:"varint,8,opt,name=confirm,proto3" json:"confirm,omitempty"`
+	// What else a person has to know to log in. Often empty.
+	Note          string `protobuf:"bytes,9,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscoverAccountResponse_Candidate) Reset() {
+	*x = DiscoverAccountResponse_Candidate{}
+	mi := &file_postern_v1_account_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscoverAccountResponse_Candidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscoverAccountResponse_Candidate) ProtoMessage() {}
+
+func (x *DiscoverAccountResponse_Candidate) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscoverAccountResponse_Candidate.ProtoReflect.Descriptor instead.
+func (*DiscoverAccountResponse_Candidate) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{13, 0}
+}
+
+func (x *DiscoverAccountResponse_Candidate) GetSource() DiscoverAccountResponse_Candidate_Source {
+	if x != nil {
+		return x.Source
+	}
+	return DiscoverAccountResponse_Candidate_SOURCE_UNSPECIFIED
+}
+
+func (x *DiscoverAccountResponse_Candidate) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *DiscoverAccountResponse_Candidate) GetImap() *MailServer {
+	if x != nil {
+		return x.Imap
+	}
+	return nil
+}
+
+func (x *DiscoverAccountResponse_Candidate) GetSmtp() *MailServer {
+	if x != nil {
+		return x.Smtp
+	}
+	return nil
+}
+
+func (x *DiscoverAccountResponse_Candidate) GetAuthMethods() []DiscoverAccountResponse_Candidate_AuthMethod {
+	if x != nil {
+		return x.AuthMethods
+	}
+	return nil
+}
+
+func (x *DiscoverAccountResponse_Candidate) GetOauth2() *DiscoverAccountResponse_Candidate_AuthorizationServer {
+	if x != nil {
+		return x.Oauth2
+	}
+	return nil
+}
+
+func (x *DiscoverAccountResponse_Candidate) GetVerified() bool {
+	if x != nil {
+		return x.Verified
+	}
+	return false
+}
+
+func (x *DiscoverAccountResponse_Candidate) GetConfirm() bool {
+	if x != nil {
+		return x.Confirm
+	}
+	return false
+}
+
+func (x *DiscoverAccountResponse_Candidate) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// Where tokens for OAuth 2.0 come from. The application registers with the
+// provider to get any.
+type DiscoverAccountResponse_Candidate_AuthorizationServer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the user is sent to agree.
+	AuthorizationUrl string `protobuf:"bytes,1,opt,name=authorization_url,json=authorizationUrl,proto3" json:"authorization_url,omitempty"`
+	// The token endpoint, as `oauth2.token_url` takes it.
+	TokenUrl string `protobuf:"bytes,2,opt,name=token_url,json=tokenUrl,proto3" json:"token_url,omitempty"`
+	// The scopes that mail programs ask for.
+	Scopes        []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscoverAccountResponse_Candidate_AuthorizationServer) Reset() {
+	*x = DiscoverAccountResponse_Candidate_AuthorizationServer{}
+	mi := &file_postern_v1_account_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscoverAccountResponse_Candidate_AuthorizationServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscoverAccountResponse_Candidate_AuthorizationServer) ProtoMessage() {}
+
+func (x *DiscoverAccountResponse_Candidate_AuthorizationServer) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_v1_account_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscoverAccountResponse_Candidate_AuthorizationServer.ProtoReflect.Descriptor instead.
+func (*DiscoverAccountResponse_Candidate_AuthorizationServer) Descriptor() ([]byte, []int) {
+	return file_postern_v1_account_service_proto_rawDescGZIP(), []int{13, 0, 0}
+}
+
+func (x *DiscoverAccountResponse_Candidate_AuthorizationServer) GetAuthorizationUrl() string {
+	if x != nil {
+		return x.AuthorizationUrl
+	}
+	return ""
+}
+
+func (x *DiscoverAccountResponse_Candidate_AuthorizationServer) GetTokenUrl() string {
+	if x != nil {
+		return x.TokenUrl
+	}
+	return ""
+}
+
+func (x *DiscoverAccountResponse_Candidate_AuthorizationServer) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
 	}
 	return nil
 }
@@ -1084,7 +1491,43 @@ const file_postern_v1_account_service_proto_rawDesc = "" +
 	"\x05names\x18\x03 \x03(\tR\x05names\x12\x16\n" +
 	"\x06issuer\x18\x04 \x01(\tR\x06issuer\x12B\n" +
 	"\x0fnot_before_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12@\n" +
-	"\x0enot_after_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fnotAfterTime2\xcd\t\n" +
+	"\x0enot_after_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fnotAfterTime\"O\n" +
+	"\x16DiscoverAccountRequest\x125\n" +
+	"\x05email\x18\x01 \x01(\tB\x1f\xe2A\x01\x02\xbaH\x18r\x16\x18\xc0\x022\x11^[^\\s@]+@[^\\s@]+$R\x05email\"\xe6\x06\n" +
+	"\x17DiscoverAccountResponse\x12M\n" +
+	"\n" +
+	"candidates\x18\x01 \x03(\v2-.postern.v1.DiscoverAccountResponse.CandidateR\n" +
+	"candidates\x1a\xfb\x05\n" +
+	"\tCandidate\x12L\n" +
+	"\x06source\x18\x01 \x01(\x0e24.postern.v1.DiscoverAccountResponse.Candidate.SourceR\x06source\x12\x1a\n" +
+	"\bprovider\x18\x02 \x01(\tR\bprovider\x12*\n" +
+	"\x04imap\x18\x03 \x01(\v2\x16.postern.v1.MailServerR\x04imap\x12*\n" +
+	"\x04smtp\x18\x04 \x01(\v2\x16.postern.v1.MailServerR\x04smtp\x12[\n" +
+	"\fauth_methods\x18\x05 \x03(\x0e28.postern.v1.DiscoverAccountResponse.Candidate.AuthMethodR\vauthMethods\x12Y\n" +
+	"\x06oauth2\x18\x06 \x01(\v2A.postern.v1.DiscoverAccountResponse.Candidate.AuthorizationServerR\x06oauth2\x12\x1a\n" +
+	"\bverified\x18\a \x01(\bR\bverified\x12\x18\n" +
+	"\aconfirm\x18\b \x01(\bR\aconfirm\x12\x12\n" +
+	"\x04note\x18\t \x01(\tR\x04note\x1aw\n" +
+	"\x13AuthorizationServer\x12+\n" +
+	"\x11authorization_url\x18\x01 \x01(\tR\x10authorizationUrl\x12\x1b\n" +
+	"\ttoken_url\x18\x02 \x01(\tR\btokenUrl\x12\x16\n" +
+	"\x06scopes\x18\x03 \x03(\tR\x06scopes\"Z\n" +
+	"\x06Source\x12\x16\n" +
+	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bPROVIDER\x10\x01\x12\a\n" +
+	"\x03SRV\x10\x02\x12\x0e\n" +
+	"\n" +
+	"AUTOCONFIG\x10\x03\x12\x06\n" +
+	"\x02MX\x10\x04\x12\t\n" +
+	"\x05PROBE\x10\x05\"U\n" +
+	"\n" +
+	"AuthMethod\x12\x1b\n" +
+	"\x17AUTH_METHOD_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bPASSWORD\x10\x01\x12\x10\n" +
+	"\fAPP_PASSWORD\x10\x02\x12\n" +
+	"\n" +
+	"\x06OAUTH2\x10\x032\xd4\n" +
+	"\n" +
 	"\x0eAccountService\x12z\n" +
 	"\rCreateAccount\x12 .postern.v1.CreateAccountRequest\x1a\x13.postern.v1.Account\"2\xdaA\x12account,account_id\x82\xd3\xe4\x93\x02\x17:\aaccount\"\f/v1/accounts\x12f\n" +
 	"\n" +
@@ -1092,7 +1535,8 @@ const file_postern_v1_account_service_proto_rawDesc = "" +
 	"\fListAccounts\x12\x1f.postern.v1.ListAccountsRequest\x1a .postern.v1.ListAccountsResponse\"\x17\xdaA\x00\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/accounts\x12\x8c\x01\n" +
 	"\rUpdateAccount\x12 .postern.v1.UpdateAccountRequest\x1a\x13.postern.v1.Account\"D\xdaA\x13account,update_mask\x82\xd3\xe4\x93\x02(:\aaccount2\x1d/v1/{account.name=accounts/*}\x12o\n" +
 	"\rDeleteAccount\x12 .postern.v1.DeleteAccountRequest\x1a\x16.google.protobuf.Empty\"$\xdaA\x04name\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=accounts/*}\x12\x84\x01\n" +
-	"\rVerifyAccount\x12 .postern.v1.VerifyAccountRequest\x1a!.postern.v1.VerifyAccountResponse\".\xdaA\x04name\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=accounts/*}:verify\x12s\n" +
+	"\rVerifyAccount\x12 .postern.v1.VerifyAccountRequest\x1a!.postern.v1.VerifyAccountResponse\".\xdaA\x04name\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=accounts/*}:verify\x12\x84\x01\n" +
+	"\x0fDiscoverAccount\x12\".postern.v1.DiscoverAccountRequest\x1a#.postern.v1.DiscoverAccountResponse\"(\xdaA\x05email\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/accounts:discover\x12s\n" +
 	"\fPauseAccount\x12\x1f.postern.v1.PauseAccountRequest\x1a\x13.postern.v1.Account\"-\xdaA\x04name\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=accounts/*}:pause\x12v\n" +
 	"\rResumeAccount\x12 .postern.v1.ResumeAccountRequest\x1a\x13.postern.v1.Account\".\xdaA\x04name\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=accounts/*}:resume\x12\x7f\n" +
 	"\x10ReconnectAccount\x12#.postern.v1.ReconnectAccountRequest\x1a\x13.postern.v1.Account\"1\xdaA\x04name\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{name=accounts/*}:reconnect\x12v\n" +
@@ -1110,70 +1554,85 @@ func file_postern_v1_account_service_proto_rawDescGZIP() []byte {
 	return file_postern_v1_account_service_proto_rawDescData
 }
 
-var file_postern_v1_account_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_postern_v1_account_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_postern_v1_account_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_postern_v1_account_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_postern_v1_account_service_proto_goTypes = []any{
-	(VerifyAccountResponse_Step_Check)(0),     // 0: postern.v1.VerifyAccountResponse.Step.Check
-	(VerifyAccountResponse_Step_Outcome)(0),   // 1: postern.v1.VerifyAccountResponse.Step.Outcome
-	(*CreateAccountRequest)(nil),              // 2: postern.v1.CreateAccountRequest
-	(*GetAccountRequest)(nil),                 // 3: postern.v1.GetAccountRequest
-	(*ListAccountsRequest)(nil),               // 4: postern.v1.ListAccountsRequest
-	(*ListAccountsResponse)(nil),              // 5: postern.v1.ListAccountsResponse
-	(*UpdateAccountRequest)(nil),              // 6: postern.v1.UpdateAccountRequest
-	(*DeleteAccountRequest)(nil),              // 7: postern.v1.DeleteAccountRequest
-	(*PauseAccountRequest)(nil),               // 8: postern.v1.PauseAccountRequest
-	(*ResumeAccountRequest)(nil),              // 9: postern.v1.ResumeAccountRequest
-	(*ReconnectAccountRequest)(nil),           // 10: postern.v1.ReconnectAccountRequest
-	(*ResyncAccountRequest)(nil),              // 11: postern.v1.ResyncAccountRequest
-	(*VerifyAccountRequest)(nil),              // 12: postern.v1.VerifyAccountRequest
-	(*VerifyAccountResponse)(nil),             // 13: postern.v1.VerifyAccountResponse
-	(*VerifyAccountResponse_Step)(nil),        // 14: postern.v1.VerifyAccountResponse.Step
-	(*VerifyAccountResponse_Certificate)(nil), // 15: postern.v1.VerifyAccountResponse.Certificate
-	(*Account)(nil),                           // 16: postern.v1.Account
-	(*fieldmaskpb.FieldMask)(nil),             // 17: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),               // 18: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),             // 19: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),                     // 20: google.protobuf.Empty
+	(VerifyAccountResponse_Step_Check)(0),                         // 0: postern.v1.VerifyAccountResponse.Step.Check
+	(VerifyAccountResponse_Step_Outcome)(0),                       // 1: postern.v1.VerifyAccountResponse.Step.Outcome
+	(DiscoverAccountResponse_Candidate_Source)(0),                 // 2: postern.v1.DiscoverAccountResponse.Candidate.Source
+	(DiscoverAccountResponse_Candidate_AuthMethod)(0),             // 3: postern.v1.DiscoverAccountResponse.Candidate.AuthMethod
+	(*CreateAccountRequest)(nil),                                  // 4: postern.v1.CreateAccountRequest
+	(*GetAccountRequest)(nil),                                     // 5: postern.v1.GetAccountRequest
+	(*ListAccountsRequest)(nil),                                   // 6: postern.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),                                  // 7: postern.v1.ListAccountsResponse
+	(*UpdateAccountRequest)(nil),                                  // 8: postern.v1.UpdateAccountRequest
+	(*DeleteAccountRequest)(nil),                                  // 9: postern.v1.DeleteAccountRequest
+	(*PauseAccountRequest)(nil),                                   // 10: postern.v1.PauseAccountRequest
+	(*ResumeAccountRequest)(nil),                                  // 11: postern.v1.ResumeAccountRequest
+	(*ReconnectAccountRequest)(nil),                               // 12: postern.v1.ReconnectAccountRequest
+	(*ResyncAccountRequest)(nil),                                  // 13: postern.v1.ResyncAccountRequest
+	(*VerifyAccountRequest)(nil),                                  // 14: postern.v1.VerifyAccountRequest
+	(*VerifyAccountResponse)(nil),                                 // 15: postern.v1.VerifyAccountResponse
+	(*DiscoverAccountRequest)(nil),                                // 16: postern.v1.DiscoverAccountRequest
+	(*DiscoverAccountResponse)(nil),                               // 17: postern.v1.DiscoverAccountResponse
+	(*VerifyAccountResponse_Step)(nil),                            // 18: postern.v1.VerifyAccountResponse.Step
+	(*VerifyAccountResponse_Certificate)(nil),                     // 19: postern.v1.VerifyAccountResponse.Certificate
+	(*DiscoverAccountResponse_Candidate)(nil),                     // 20: postern.v1.DiscoverAccountResponse.Candidate
+	(*DiscoverAccountResponse_Candidate_AuthorizationServer)(nil), // 21: postern.v1.DiscoverAccountResponse.Candidate.AuthorizationServer
+	(*Account)(nil),                                               // 22: postern.v1.Account
+	(*fieldmaskpb.FieldMask)(nil),                                 // 23: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),                                   // 24: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),                                 // 25: google.protobuf.Timestamp
+	(*MailServer)(nil),                                            // 26: postern.v1.MailServer
+	(*emptypb.Empty)(nil),                                         // 27: google.protobuf.Empty
 }
 var file_postern_v1_account_service_proto_depIdxs = []int32{
-	16, // 0: postern.v1.CreateAccountRequest.account:type_name -> postern.v1.Account
-	17, // 1: postern.v1.GetAccountRequest.read_mask:type_name -> google.protobuf.FieldMask
-	17, // 2: postern.v1.ListAccountsRequest.read_mask:type_name -> google.protobuf.FieldMask
-	16, // 3: postern.v1.ListAccountsResponse.accounts:type_name -> postern.v1.Account
-	16, // 4: postern.v1.UpdateAccountRequest.account:type_name -> postern.v1.Account
-	17, // 5: postern.v1.UpdateAccountRequest.update_mask:type_name -> google.protobuf.FieldMask
-	14, // 6: postern.v1.VerifyAccountResponse.steps:type_name -> postern.v1.VerifyAccountResponse.Step
-	0,  // 7: postern.v1.VerifyAccountResponse.Step.check:type_name -> postern.v1.VerifyAccountResponse.Step.Check
-	1,  // 8: postern.v1.VerifyAccountResponse.Step.outcome:type_name -> postern.v1.VerifyAccountResponse.Step.Outcome
-	18, // 9: postern.v1.VerifyAccountResponse.Step.elapsed:type_name -> google.protobuf.Duration
-	15, // 10: postern.v1.VerifyAccountResponse.Step.certificate:type_name -> postern.v1.VerifyAccountResponse.Certificate
-	19, // 11: postern.v1.VerifyAccountResponse.Certificate.not_before_time:type_name -> google.protobuf.Timestamp
-	19, // 12: postern.v1.VerifyAccountResponse.Certificate.not_after_time:type_name -> google.protobuf.Timestamp
-	2,  // 13: postern.v1.AccountService.CreateAccount:input_type -> postern.v1.CreateAccountRequest
-	3,  // 14: postern.v1.AccountService.GetAccount:input_type -> postern.v1.GetAccountRequest
-	4,  // 15: postern.v1.AccountService.ListAccounts:input_type -> postern.v1.ListAccountsRequest
-	6,  // 16: postern.v1.AccountService.UpdateAccount:input_type -> postern.v1.UpdateAccountRequest
-	7,  // 17: postern.v1.AccountService.DeleteAccount:input_type -> postern.v1.DeleteAccountRequest
-	12, // 18: postern.v1.AccountService.VerifyAccount:input_type -> postern.v1.VerifyAccountRequest
-	8,  // 19: postern.v1.AccountService.PauseAccount:input_type -> postern.v1.PauseAccountRequest
-	9,  // 20: postern.v1.AccountService.ResumeAccount:input_type -> postern.v1.ResumeAccountRequest
-	10, // 21: postern.v1.AccountService.ReconnectAccount:input_type -> postern.v1.ReconnectAccountRequest
-	11, // 22: postern.v1.AccountService.ResyncAccount:input_type -> postern.v1.ResyncAccountRequest
-	16, // 23: postern.v1.AccountService.CreateAccount:output_type -> postern.v1.Account
-	16, // 24: postern.v1.AccountService.GetAccount:output_type -> postern.v1.Account
-	5,  // 25: postern.v1.AccountService.ListAccounts:output_type -> postern.v1.ListAccountsResponse
-	16, // 26: postern.v1.AccountService.UpdateAccount:output_type -> postern.v1.Account
-	20, // 27: postern.v1.AccountService.DeleteAccount:output_type -> google.protobuf.Empty
-	13, // 28: postern.v1.AccountService.VerifyAccount:output_type -> postern.v1.VerifyAccountResponse
-	16, // 29: postern.v1.AccountService.PauseAccount:output_type -> postern.v1.Account
-	16, // 30: postern.v1.AccountService.ResumeAccount:output_type -> postern.v1.Account
-	16, // 31: postern.v1.AccountService.ReconnectAccount:output_type -> postern.v1.Account
-	16, // 32: postern.v1.AccountService.ResyncAccount:output_type -> postern.v1.Account
-	23, // [23:33] is the sub-list for method output_type
-	13, // [13:23] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	22, // 0: postern.v1.CreateAccountRequest.account:type_name -> postern.v1.Account
+	23, // 1: postern.v1.GetAccountRequest.read_mask:type_name -> google.protobuf.FieldMask
+	23, // 2: postern.v1.ListAccountsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	22, // 3: postern.v1.ListAccountsResponse.accounts:type_name -> postern.v1.Account
+	22, // 4: postern.v1.UpdateAccountRequest.account:type_name -> postern.v1.Account
+	23, // 5: postern.v1.UpdateAccountRequest.update_mask:type_name -> google.protobuf.FieldMask
+	18, // 6: postern.v1.VerifyAccountResponse.steps:type_name -> postern.v1.VerifyAccountResponse.Step
+	20, // 7: postern.v1.DiscoverAccountResponse.candidates:type_name -> postern.v1.DiscoverAccountResponse.Candidate
+	0,  // 8: postern.v1.VerifyAccountResponse.Step.check:type_name -> postern.v1.VerifyAccountResponse.Step.Check
+	1,  // 9: postern.v1.VerifyAccountResponse.Step.outcome:type_name -> postern.v1.VerifyAccountResponse.Step.Outcome
+	24, // 10: postern.v1.VerifyAccountResponse.Step.elapsed:type_name -> google.protobuf.Duration
+	19, // 11: postern.v1.VerifyAccountResponse.Step.certificate:type_name -> postern.v1.VerifyAccountResponse.Certificate
+	25, // 12: postern.v1.VerifyAccountResponse.Certificate.not_before_time:type_name -> google.protobuf.Timestamp
+	25, // 13: postern.v1.VerifyAccountResponse.Certificate.not_after_time:type_name -> google.protobuf.Timestamp
+	2,  // 14: postern.v1.DiscoverAccountResponse.Candidate.source:type_name -> postern.v1.DiscoverAccountResponse.Candidate.Source
+	26, // 15: postern.v1.DiscoverAccountResponse.Candidate.imap:type_name -> postern.v1.MailServer
+	26, // 16: postern.v1.DiscoverAccountResponse.Candidate.smtp:type_name -> postern.v1.MailServer
+	3,  // 17: postern.v1.DiscoverAccountResponse.Candidate.auth_methods:type_name -> postern.v1.DiscoverAccountResponse.Candidate.AuthMethod
+	21, // 18: postern.v1.DiscoverAccountResponse.Candidate.oauth2:type_name -> postern.v1.DiscoverAccountResponse.Candidate.AuthorizationServer
+	4,  // 19: postern.v1.AccountService.CreateAccount:input_type -> postern.v1.CreateAccountRequest
+	5,  // 20: postern.v1.AccountService.GetAccount:input_type -> postern.v1.GetAccountRequest
+	6,  // 21: postern.v1.AccountService.ListAccounts:input_type -> postern.v1.ListAccountsRequest
+	8,  // 22: postern.v1.AccountService.UpdateAccount:input_type -> postern.v1.UpdateAccountRequest
+	9,  // 23: postern.v1.AccountService.DeleteAccount:input_type -> postern.v1.DeleteAccountRequest
+	14, // 24: postern.v1.AccountService.VerifyAccount:input_type -> postern.v1.VerifyAccountRequest
+	16, // 25: postern.v1.AccountService.DiscoverAccount:input_type -> postern.v1.DiscoverAccountRequest
+	10, // 26: postern.v1.AccountService.PauseAccount:input_type -> postern.v1.PauseAccountRequest
+	11, // 27: postern.v1.AccountService.ResumeAccount:input_type -> postern.v1.ResumeAccountRequest
+	12, // 28: postern.v1.AccountService.ReconnectAccount:input_type -> postern.v1.ReconnectAccountRequest
+	13, // 29: postern.v1.AccountService.ResyncAccount:input_type -> postern.v1.ResyncAccountRequest
+	22, // 30: postern.v1.AccountService.CreateAccount:output_type -> postern.v1.Account
+	22, // 31: postern.v1.AccountService.GetAccount:output_type -> postern.v1.Account
+	7,  // 32: postern.v1.AccountService.ListAccounts:output_type -> postern.v1.ListAccountsResponse
+	22, // 33: postern.v1.AccountService.UpdateAccount:output_type -> postern.v1.Account
+	27, // 34: postern.v1.AccountService.DeleteAccount:output_type -> google.protobuf.Empty
+	15, // 35: postern.v1.AccountService.VerifyAccount:output_type -> postern.v1.VerifyAccountResponse
+	17, // 36: postern.v1.AccountService.DiscoverAccount:output_type -> postern.v1.DiscoverAccountResponse
+	22, // 37: postern.v1.AccountService.PauseAccount:output_type -> postern.v1.Account
+	22, // 38: postern.v1.AccountService.ResumeAccount:output_type -> postern.v1.Account
+	22, // 39: postern.v1.AccountService.ReconnectAccount:output_type -> postern.v1.Account
+	22, // 40: postern.v1.AccountService.ResyncAccount:output_type -> postern.v1.Account
+	30, // [30:41] is the sub-list for method output_type
+	19, // [19:30] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_postern_v1_account_service_proto_init() }
@@ -1187,8 +1646,8 @@ func file_postern_v1_account_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_v1_account_service_proto_rawDesc), len(file_postern_v1_account_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   14,
+			NumEnums:      4,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	AccountService_UpdateAccount_FullMethodName    = "/postern.v1.AccountService/UpdateAccount"
 	AccountService_DeleteAccount_FullMethodName    = "/postern.v1.AccountService/DeleteAccount"
 	AccountService_VerifyAccount_FullMethodName    = "/postern.v1.AccountService/VerifyAccount"
+	AccountService_DiscoverAccount_FullMethodName  = "/postern.v1.AccountService/DiscoverAccount"
 	AccountService_PauseAccount_FullMethodName     = "/postern.v1.AccountService/PauseAccount"
 	AccountService_ResumeAccount_FullMethodName    = "/postern.v1.AccountService/ResumeAccount"
 	AccountService_ReconnectAccount_FullMethodName = "/postern.v1.AccountService/ReconnectAccount"
@@ -85,6 +86,19 @@ type AccountServiceClient interface {
 	//
 	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
 	VerifyAccount(ctx context.Context, in *VerifyAccountRequest, opts ...grpc.CallOption) (*VerifyAccountResponse, error)
+	// Finds the servers of an email address, so that its user need not know them.
+	//
+	// It asks the address's domain and those that the domain names, never a third
+	// party, and tells nobody the part of the address in front of the `@`. Nobody logs
+	// in: whether a password is right shows once there is an account, with `:verify`.
+	// Finding nothing is not an error. Takes up to ten seconds; what was found is
+	// remembered for ten minutes.
+	//
+	// What is found is a hint for a person to agree to, where `confirm` says so.
+	//
+	// Errors: `ARGUMENT_INVALID` (INVALID_ARGUMENT) for what is no address with a
+	// domain; `RATE_LIMITED` (RESOURCE_EXHAUSTED) with the limit `rate-discovery`.
+	DiscoverAccount(ctx context.Context, in *DiscoverAccountRequest, opts ...grpc.CallOption) (*DiscoverAccountResponse, error)
 	// Stops watching an account, until it is resumed.
 	//
 	// Its watching connection is closed. Its folders and messages can be read and
@@ -189,6 +203,16 @@ func (c *accountServiceClient) VerifyAccount(ctx context.Context, in *VerifyAcco
 	return out, nil
 }
 
+func (c *accountServiceClient) DiscoverAccount(ctx context.Context, in *DiscoverAccountRequest, opts ...grpc.CallOption) (*DiscoverAccountResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscoverAccountResponse)
+	err := c.cc.Invoke(ctx, AccountService_DiscoverAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *accountServiceClient) PauseAccount(ctx context.Context, in *PauseAccountRequest, opts ...grpc.CallOption) (*Account, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Account)
@@ -282,6 +306,19 @@ type AccountServiceServer interface {
 	//
 	// Errors: `ACCOUNT_NOT_FOUND` (NOT_FOUND).
 	VerifyAccount(context.Context, *VerifyAccountRequest) (*VerifyAccountResponse, error)
+	// Finds the servers of an email address, so that its user need not know them.
+	//
+	// It asks the address's domain and those that the domain names, never a third
+	// party, and tells nobody the part of the address in front of the `@`. Nobody logs
+	// in: whether a password is right shows once there is an account, with `:verify`.
+	// Finding nothing is not an error. Takes up to ten seconds; what was found is
+	// remembered for ten minutes.
+	//
+	// What is found is a hint for a person to agree to, where `confirm` says so.
+	//
+	// Errors: `ARGUMENT_INVALID` (INVALID_ARGUMENT) for what is no address with a
+	// domain; `RATE_LIMITED` (RESOURCE_EXHAUSTED) with the limit `rate-discovery`.
+	DiscoverAccount(context.Context, *DiscoverAccountRequest) (*DiscoverAccountResponse, error)
 	// Stops watching an account, until it is resumed.
 	//
 	// Its watching connection is closed. Its folders and messages can be read and
@@ -343,6 +380,9 @@ func (UnimplementedAccountServiceServer) DeleteAccount(context.Context, *DeleteA
 }
 func (UnimplementedAccountServiceServer) VerifyAccount(context.Context, *VerifyAccountRequest) (*VerifyAccountResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method VerifyAccount not implemented")
+}
+func (UnimplementedAccountServiceServer) DiscoverAccount(context.Context, *DiscoverAccountRequest) (*DiscoverAccountResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscoverAccount not implemented")
 }
 func (UnimplementedAccountServiceServer) PauseAccount(context.Context, *PauseAccountRequest) (*Account, error) {
 	return nil, status.Error(codes.Unimplemented, "method PauseAccount not implemented")
@@ -485,6 +525,24 @@ func _AccountService_VerifyAccount_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountService_DiscoverAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscoverAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).DiscoverAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_DiscoverAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).DiscoverAccount(ctx, req.(*DiscoverAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AccountService_PauseAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PauseAccountRequest)
 	if err := dec(in); err != nil {
@@ -587,6 +645,10 @@ var AccountService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "VerifyAccount",
 			Handler:    _AccountService_VerifyAccount_Handler,
+		},
+		{
+			MethodName: "DiscoverAccount",
+			Handler:    _AccountService_DiscoverAccount_Handler,
 		},
 		{
 			MethodName: "PauseAccount",

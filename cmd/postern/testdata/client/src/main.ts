@@ -112,6 +112,10 @@ const calls: Calls = {
   },
   AccountService_VerifyAccount: async () =>
     ok(await client.POST("/v1/accounts/{account}:verify", { params: { path }, body: {} })),
+  AccountService_DiscoverAccount: async () => {
+    const { candidates } = ok(await client.POST("/v1/accounts:discover", { body: { email: "ann@gmail.com" } }));
+    if (candidates?.[0]?.imap?.host !== "imap.gmail.com") throw new Error(`found ${JSON.stringify(candidates)}`);
+  },
 
   // Folders.
   FolderService_ListFolders: async () => {
