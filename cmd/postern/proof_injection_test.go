@@ -37,67 +37,59 @@ var hostileStrings = flag.Int("strings", 0, "try `N` strings in each field")
 // for and nothing beside it.
 func TestProofNothingInjected(t *testing.T) {
 	t.Parallel()
-	p := newProof(t)
-	p.args = append(p.args, "--rate-per-token=1000000") // what is refused is refused fast
-	p.start()
-	const workers = 6
-	p.register(workers)
-	create := stringFields((&posternv1.CreateSubmissionRequest{}).ProtoReflect().Descriptor())
-	merge := stringFields((&posternv1.MergeSubmissionsRequest{}).ProtoReflect().Descriptor())
-	// What a merge has in common with other submissions is tried there, but for what
-	// is a template here.
-	merge = slices.DeleteFunc(merge, func(f hostileField) bool {
+	inj := newInjection(t)
+	fields := stringFields((&posternv1.CreateSubmissionRequest{}).ProtoReflect().Descriptor())
+	n := scaled(hostileStrings, 40, 10_000)
+	inj.each(func(w *injector, i int) {
+		// One field at a time shows which one is at fault, and all at once what
+		// they do to each other, which takes many strings in little time.
+		alone := max(n/50, 4)
+		w.random = inj.proof.source(uint64(1)<<40 | uint64(i))
+		for j := range fields {
+			some := alone
+			switch {
+			case !beside(fields[j].name):
+				some = n
+			case strings.HasPrefix(fields[j].name, "submission.envelope."):
+				some = n // it often stands aside below
+			}
+			for range share(some, i, injectors) {
+				w.create([]*hostileField{&fields[j]})
+			}
+		}
+		w.random = inj.proof.source(uint64(2)<<40 | uint64(i))
+		for range share(n-alone, i, injectors) {
+			var some []*hostileField
+			for j := range fields {
+				if beside(fields[j].name) {
+					some = append(some, &fields[j])
+				}
+			}
+			w.create(some)
+		}
+	})
+	inj.report("submission.to.name", "submission.subject", "submission.headers.value", "submission.attachments.filename")
+}
+
+// The same of the fields that only a mail merge has, and those that are templates there.
+func TestProofNothingInjectedByMerges(t *testing.T) {
+	t.Parallel()
+	inj := newInjection(t)
+	fields := stringFields((&posternv1.MergeSubmissionsRequest{}).ProtoReflect().Descriptor())
+	fields = slices.DeleteFunc(fields, func(f hostileField) bool {
 		templates := []string{"submission.subject", "submission.text", "submission.html", "submission.unsubscribe.url"}
 		return strings.HasPrefix(f.name, "submission.") && !slices.Contains(templates, f.name)
 	})
-	inj := &injection{proof: p, tally: map[string]*tally{}}
-	conn, err := grpc.NewClient(grpcAddress.FindStringSubmatch(p.node.stderr.String())[1], grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	inj.client = posternv1.NewSubmissionServiceClient(conn)
 	n := scaled(hostileStrings, 40, 10_000)
-	var work sync.WaitGroup
-	for i := range workers {
-		w := inj.newWorker(i)
-		work.Go(func() {
-			// One field at a time shows which one is at fault, and all at once what
-			// they do to each other, which takes many strings in little time.
-			alone := max(n/50, 4)
-			w.random = p.source(uint64(1)<<40 | uint64(i))
-			for j := range create {
-				some := alone
-				switch {
-				case !beside(create[j].name):
-					some = n
-				case strings.HasPrefix(create[j].name, "submission.envelope."):
-					some = n // it often stands aside below
-				}
-				for range share(some, i, workers) {
-					w.create([]*hostileField{&create[j]})
-				}
+	inj.each(func(w *injector, i int) {
+		w.random = inj.proof.source(uint64(3)<<40 | uint64(i))
+		for j := range fields {
+			for range share(n, i, injectors) {
+				w.merge(&fields[j])
 			}
-			w.random = p.source(uint64(2)<<40 | uint64(i))
-			for range share(n-alone, i, workers) {
-				var fields []*hostileField
-				for j := range create {
-					if beside(create[j].name) {
-						fields = append(fields, &create[j])
-					}
-				}
-				w.create(fields)
-			}
-			w.random = p.source(uint64(3)<<40 | uint64(i))
-			for j := range merge {
-				for range share(inForm(n/10, n), i, workers) {
-					w.merge(&merge[j])
-				}
-			}
-		})
-	}
-	work.Wait()
-	inj.report()
+		}
+	})
+	inj.report("merge: recipients.variables.value")
 }
 
 // beside reports whether a field can be tried together with the others: not so the
@@ -125,7 +117,37 @@ type injection struct {
 // tally counts what became of the strings in a field.
 type tally struct{ sent, refused int }
 
-func (inj *injection) report() {
+// injectors is how many send at the same time.
+const injectors = 6
+
+func newInjection(t *testing.T) *injection {
+	t.Helper()
+	p := newProof(t)
+	p.args = append(p.args, "--rate-per-token=1000000") // what is refused is refused fast
+	p.start()
+	p.register(injectors)
+	conn, err := grpc.NewClient(grpcAddress.FindStringSubmatch(p.node.stderr.String())[1], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return &injection{proof: p, tally: map[string]*tally{}, client: posternv1.NewSubmissionServiceClient(conn)}
+}
+
+// each has the injectors work side by side.
+func (inj *injection) each(work func(w *injector, i int)) {
+	inj.proof.t.Helper()
+	var all sync.WaitGroup
+	for i := range injectors {
+		w := inj.newWorker(i)
+		all.Go(func() { work(w, i) })
+	}
+	all.Wait()
+}
+
+// report says what became of the strings. Those in the fields named are both sent and
+// refused.
+func (inj *injection) report(both ...string) {
 	p := inj.proof
 	p.t.Helper()
 	p.fail("injection", inj.faults)
@@ -137,7 +159,7 @@ func (inj *injection) report() {
 	}
 	slices.Sort(lines)
 	p.t.Logf("%d messages sent, %d refused:\n%s", sent, refused, strings.Join(lines, "\n"))
-	for _, name := range []string{"submission.to.name", "submission.subject", "submission.headers.value", "submission.attachments.filename", "merge: recipients.variables.value"} {
+	for _, name := range both {
 		if t := inj.tally[name]; t == nil || t.sent == 0 || t.refused == 0 {
 			p.t.Errorf("%s: %+v: all were treated alike", name, t)
 		}
