@@ -38,7 +38,7 @@ const (
 	maxWrites = 20
 	// firstPause bounds the pause after the first attempt. It doubles up to maxPause.
 	firstPause = time.Millisecond
-	maxPause   = 64 * time.Millisecond
+	maxPause   = 256 * time.Millisecond
 )
 
 // Change calls try, which reads a record and writes it changed, until nobody else was

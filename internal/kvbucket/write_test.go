@@ -39,7 +39,7 @@ func TestChange(t *testing.T) {
 			if _, err := kv.Put(t.Context(), "k", []byte("0")); err != nil {
 				t.Fatal(err)
 			}
-			const nodes, changes = 4, 25
+			const nodes, changes = 4, 10
 			var running sync.WaitGroup
 			for range nodes {
 				running.Go(func() {
