@@ -124,6 +124,7 @@ func (w *writer) start(t html.Token) {
 		w.stack = append(w.stack, t.Data)
 		w.open[t.Data]++
 	}
+	t.Type = html.StartTagToken // a slash in it closes nothing, but in XML
 	w.b.WriteString(t.String())
 }
 

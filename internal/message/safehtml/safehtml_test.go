@@ -41,6 +41,7 @@ func TestSanitizeKeeps(t *testing.T) {
 		{"right to left", `<p dir="RTL" lang="he">x</p>`, `<p dir="RTL" lang="he">x</p>`},
 		{"unknown element", "<o:p>a</o:p><foo>b</foo>", "ab"},
 		{"left open", "<div><b>a", "<div><b>a</b></div>"},
+		{"slash that closes nothing", "<b/>a<br/>", "<b>a<br></b>"},
 		{"closed too often", "a</div></div></td>b", "ab"},
 		{"crossed", "<b><div>a</b>b</div>", "<b><div>a</div></b>b"},
 		{"emoji", "<p>😀 ä</p>", "<p>😀 ä</p>"},
