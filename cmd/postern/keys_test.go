@@ -255,7 +255,7 @@ func TestKeysResealKilled(t *testing.T) {
 		p = begin(t, nil, append([]string{"serve", inDir}, loopback...)...)
 		p.token = token
 		await(t, "the NATS server to be there again", func() bool {
-			conn, err := nats.Connect(readURL(t, dir))
+			conn, err := nats.Connect(readURL(t, dir), nats.Timeout(deadline))
 			if err != nil {
 				return false
 			}

@@ -21,7 +21,7 @@ import (
 // bucketOf opens a bucket of the process on a data directory.
 func bucketOf(t *testing.T, dir, bucket string) jetstream.KeyValue {
 	t.Helper()
-	conn, err := nats.Connect(readURL(t, dir))
+	conn, err := nats.Connect(readURL(t, dir), nats.Timeout(deadline))
 	if err != nil {
 		t.Fatal(err)
 	}

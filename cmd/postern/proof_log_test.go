@@ -90,7 +90,7 @@ type logReader struct {
 // readLog connects to the log as it is reachable now.
 func (p *proof) readLog() *logReader {
 	p.t.Helper()
-	conn, err := nats.Connect(p.natsURL())
+	conn, err := nats.Connect(p.natsURL(), nats.Timeout(patience))
 	if err != nil {
 		p.t.Fatal(err)
 	}

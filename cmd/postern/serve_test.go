@@ -185,7 +185,7 @@ func TestServeMailboxEndToEnd(t *testing.T) {
 // subscribe subscribes to the log with what the data directory says.
 func subscribe(t *testing.T, dir, subject string) *nats.Subscription {
 	t.Helper()
-	conn, err := nats.Connect(readURL(t, dir))
+	conn, err := nats.Connect(readURL(t, dir), nats.Timeout(deadline))
 	if err != nil {
 		t.Fatal(err)
 	}
