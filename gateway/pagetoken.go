@@ -110,8 +110,8 @@ func (p pager) place(req proto.Message) ([]byte, error) {
 	return append([]byte("page-token/"+p.kind+"/"), hash[:]...), nil
 }
 
-// cutPage cuts what was listed from a position on to a page, if one more than the page takes
-// is there; next is the token of the page that begins behind its last item then.
+// cutPage cuts what was listed from a position on to a page, if one more than the page
+// takes is there; next is the token of the page that begins behind its last item then.
 func cutPage[T any](p pager, req pageRequest, items []T, position func(T) []byte) (page []T, next string, err error) {
 	size := pageSize(req.GetPageSize())
 	if len(items) <= size {

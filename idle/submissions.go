@@ -31,7 +31,8 @@ type Submissions interface {
 	Forget(ctx context.Context, account string) error
 }
 
-// followSubmissions hands on of which submissions there may be something to tell. Like a push of a mail server that is only a hint to look.
+// followSubmissions hands on of which submissions there may be something to tell. Like
+// a push of a mail server that is only a hint to look.
 func (s *Supervisor) followSubmissions(ctx context.Context) {
 	tryUntilDone(ctx, s.config.Logger, "watch the submissions", func(ctx context.Context) error {
 		return s.config.Submissions.Changes(ctx, s.submitted)
@@ -92,6 +93,14 @@ func (c *changed) submitted(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.submissions.add(id)
+	c.rouse()
+}
+
+// allSubmitted tells the owner to look at all of the account's submissions.
+func (c *changed) allSubmitted() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.submissions = submissionSet{all: true}
 	c.rouse()
 }
 

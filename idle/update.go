@@ -131,10 +131,7 @@ func (o *owner) takeUpdate(ctx context.Context) error {
 	}
 	err := o.tellSubmissions(ctx, submissions.list())
 	if err != nil {
-		o.changed.mu.Lock()
-		o.changed.submissions.all = true // so that it is tried again
-		o.changed.rouse()
-		o.changed.mu.Unlock()
+		o.changed.allSubmitted() // so that it is tried again
 	}
 	return err
 }
