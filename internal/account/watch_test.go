@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/account"
@@ -163,21 +162,9 @@ func TestWatchOutlivesRestart(t *testing.T) {
 	dir := t.TempDir()
 	box := newBox(t, dir+"/secret.key")
 	srv := natsdtest.Start(t, natsd.Config{DataDir: dir})
-	remote := func() jetstream.JetStream {
-		conn, err := nats.Connect(srv.URL().Reveal(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(conn.Close)
-		js, err := jetstream.New(conn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return js
-	}
 	var registries []*account.Registry
 	for range 2 {
-		registry, err := account.Open(t.Context(), remote(), account.Config{Box: box})
+		registry, err := account.Open(t.Context(), natsdtest.Remote(t, srv.URL().Reveal()), account.Config{Box: box})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,17 +42,7 @@ func connect(t testing.TB, s *natsd.Server, addr string) jetstream.JetStream {
 	if addr != "" {
 		u.Host = addr
 	}
-	conn, err := nats.Connect(u.String(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
-		nats.IgnoreDiscoveredServers(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
+	return natsdtest.Remote(t, u.String(), nats.IgnoreDiscoveredServers(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 }
 
 func open(t testing.TB, js jetstream.JetStream, config eventlog.Config) *eventlog.Log {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/folder"
@@ -170,19 +169,7 @@ func TestLedgerOutlivesRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	srv := natsdtest.Start(t, natsd.Config{DataDir: dir})
-	remote := func() jetstream.JetStream {
-		conn, err := nats.Connect(srv.URL().Reveal(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(conn.Close)
-		js, err := jetstream.New(conn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return js
-	}
-	here, there := open(t, remote()), open(t, remote())
+	here, there := open(t, natsdtest.Remote(t, srv.URL().Reveal())), open(t, natsdtest.Remote(t, srv.URL().Reveal()))
 	natsdtest.Stop(t, srv)
 	natsdtest.Start(t, natsd.Config{DataDir: dir, Addr: srv.Addr()})
 	waittest.For(t, "the other node to know of a move", func() bool {

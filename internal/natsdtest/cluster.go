@@ -45,14 +45,7 @@ func Cluster(tb testing.TB) jetstream.JetStream {
 		}
 	}
 	conn, err := nats.Connect(servers[0].ClientURL())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	js := jetStreamBy(tb, conn, err)
 	awaitLeader(tb, js)
 	return js
 }

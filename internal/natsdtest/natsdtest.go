@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/postern-mail/postern/internal/natsd"
@@ -47,6 +48,20 @@ func Stop(tb testing.TB, srv *natsd.Server) {
 func JetStream(tb testing.TB, srv *natsd.Server) jetstream.JetStream {
 	tb.Helper()
 	conn, err := srv.Connect(tb.Context())
+	return jetStreamBy(tb, conn, err)
+}
+
+// Remote connects as another process would, and again when a server is back at that
+// address, until the test ends.
+func Remote(tb testing.TB, url string, options ...nats.Option) jetstream.JetStream {
+	tb.Helper()
+	conn, err := nats.Connect(url, append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond)}, options...)...)
+	return jetStreamBy(tb, conn, err)
+}
+
+// jetStreamBy uses a connection, unless it failed, and closes it when the test ends.
+func jetStreamBy(tb testing.TB, conn *nats.Conn, err error) jetstream.JetStream {
+	tb.Helper()
 	if err != nil {
 		tb.Fatal(err)
 	}
