@@ -329,22 +329,19 @@ func changedDraft(base, in *posternv1.Draft, paths []maskPath) (*posternv1.Draft
 // Of two who replace the same version at the same time, on two nodes, the one whose
 // message the server took first has won; the other takes its own back.
 func (d openDraft) replace(ctx context.Context, before draftVersion, written *writtenDraft) error {
-	versions, err := readVersions(ctx, d.conn, d.folder.Key)
+	newest, err := d.current(ctx, before.id)
 	if err != nil {
 		return err
 	}
-	own := versionsOf(versions, before.id)
-	switch {
-	case len(own) == 0:
-		return draftNotFound()
-	case own[0].uid != before.uid:
+	if newest.uid != before.uid {
 		return draftChanged()
 	}
 	v, err := d.append(ctx, before.id, written)
 	if err != nil {
 		return err
 	}
-	if versions, err = readVersions(ctx, d.conn, d.folder.Key); err != nil {
+	versions, err := readVersions(ctx, d.conn, d.folder.Key)
+	if err != nil {
 		return err
 	}
 	var old []draftVersion
